@@ -1,0 +1,62 @@
+/** The linker's input: what the guest compiler and the machine code templates produce. Pure data. */
+
+/** A place to be filled in when addresses are known. `rel32` is relative to the end of the 4-byte field. */
+export interface Reloc {
+  readonly at: number;
+  readonly kind: "rel32" | "abs64";
+  readonly symbol: string;
+  readonly addend: number;
+}
+
+/** From `at` (offset in the unit) on, the code belongs to this source line. Lines and columns count from 1. */
+export interface LineRow {
+  readonly at: number;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/**
+ * Unwind information: from `at` on, the caller's stack pointer (CFA) is register `cfa.reg` + `cfa.offset`, and each
+ * saved register lies at CFA + offset. The return address is always at CFA - 8. Registers by DWARF number
+ * (rax 0, rdx 1, rcx 2, rbx 3, rsi 4, rdi 5, rbp 6, rsp 7, r8…r15 8…15).
+ */
+export interface UnwindRow {
+  readonly at: number;
+  readonly cfa: { readonly reg: number; readonly offset: number };
+  readonly saved: readonly (readonly [reg: number, offset: number])[];
+}
+
+/** One function (or template) of machine code. */
+export interface CodeUnit {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly relocs: readonly Reloc[];
+  /** Further entry points and marks inside the unit: symbol name → offset. */
+  readonly marks?: Readonly<Record<string, number>>;
+  readonly lines?: readonly LineRow[];
+  readonly unwind?: readonly UnwindRow[];
+  /** The frame interrupts the caller at any instruction (DWARF augmentation "S"). */
+  readonly signalFrame?: boolean;
+  /** Most bytes of stack used below the return address, callees included, where known. */
+  readonly maxStack?: number;
+  /** Alignment, a power of two; 16 when not given. */
+  readonly align?: number;
+}
+
+/** One piece of initialised or zero data. `size` ≥ bytes.length; the rest is zero. */
+export interface DataUnit {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly size: number;
+  readonly align: number;
+  readonly writable: boolean;
+  readonly relocs: readonly Reloc[];
+  /** Symbols inside the unit: name → offset. */
+  readonly marks?: Readonly<Record<string, number>>;
+}
+
+export interface ObjectFile {
+  readonly code: readonly CodeUnit[];
+  readonly data: readonly DataUnit[];
+}

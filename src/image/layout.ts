@@ -1,0 +1,191 @@
+/**
+ * Numbers that two worlds must agree on: the guest (compiled by asc, which imports this very file), the machine code
+ * templates, and Node. Only `export const NAME = <integer>` is allowed here, so that both compilers read it alike.
+ *
+ * All integers in shared memory are little-endian; offsets and sizes are in bytes.
+ */
+
+// ── The frame that the entry stub builds on the program's stack, below its 128-byte red zone ──────────────────────────
+/** System call number as the program put it in rax (64 bits; the kernel looks at the low 32). */
+export const FRAME_NR = 0;
+/** The six arguments, in the order of the system call ABI: rdi, rsi, rdx, r10, r8, r9. */
+export const FRAME_ARGS = 8;
+/** Result for the program (rax). */
+export const FRAME_RESULT = 56;
+/** Flags of the program: AL = OF, AH = SF ZF AF PF CF (seto + lahf). */
+export const FRAME_FLAGS = 64;
+/** Time stamp counter at entry, handed from the enter hook to the exit hook. */
+export const FRAME_TSC = 72;
+/** A word that a hook may keep from enter to exit. */
+export const FRAME_COOKIE = 80;
+export const FRAME_SIZE = 96;
+/** From the frame to the slot that holds the return address (the frame, then the red zone). */
+export const FRAME_RETURN = 96 + 128;
+
+// What an enter hook answers to the stub.
+/** Do the real call with the (possibly changed) frame; the exit hook is not called. */
+export const VERDICT_CALL = 0;
+/** Do the real call, then call the exit hook. */
+export const VERDICT_CALL_EXIT = 1;
+/** Do not call: FRAME_RESULT is the answer. */
+export const VERDICT_SKIP = 2;
+/** Do the real call with the program's own stack pointer (clone, fork, vfork, rt_sigreturn), then the raw exit hook. */
+export const VERDICT_RAW = 3;
+/** As VERDICT_RAW, but the stack is gone afterwards (munmap of the own stack): nothing but registers is touched. */
+export const VERDICT_NOSTACK = 4;
+
+// ── The thread block: one per thread, found through gs ───────────────────────────────────────────────────────────────
+/** Address of the block itself. */
+export const THREAD_SELF = 0;
+/** Ring cursor: chunk index << 32 | offset of the next record in the chunk. Only changed by single instructions. */
+export const THREAD_CURSOR = 8;
+/** Return address kept over a call that unmaps the stack. */
+export const THREAD_RETURN = 16;
+export const THREAD_SIZE = 4096;
+
+// ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
+//   [0, RING_TABLE)            header page
+//   [RING_TABLE, +16 KiB)      recording table: one row of 32 bytes per system call number
+//   [RING_CHUNK_TABLE, …)      one 64-byte entry per chunk
+//   [RING_CHUNKS, …)           the chunks; only the first `chunkCount` exist in the file
+// A chunk belongs to one thread at a time. Guests take free chunks (compare-and-swap 0 → 1) and give them back full
+// (1 → 2); only the reader makes a chunk free again (2 → 0), or (1 → 0) when its owner is dead.
+export const RING_MAGIC = 0x315a5052;
+export const RING_VERSION = 1;
+
+export const RING_H_MAGIC = 0; // u32
+export const RING_H_VERSION = 4; // u32
+/** u32: chunks that exist now; grows while the session runs, never shrinks. */
+export const RING_H_CHUNK_COUNT = 8;
+/** u32: most bytes copied of one data buffer (paths are always copied whole, up to 4096 bytes). */
+export const RING_H_DATA_LIMIT = 12;
+/** u64: changed by the reader on every pass; a guest that waits for room gives up when it stands still. */
+export const RING_H_BEAT = 16;
+/** u64, atomic: events that could not be recorded. */
+export const RING_H_LOST = 24;
+/** u64, atomic: times a thread had to wait for a free chunk. */
+export const RING_H_WAITS = 32;
+/** u32: 1 when the reader has gone: guests stop recording (and count what they lose). */
+export const RING_H_CLOSED = 40;
+/** u32: process id of the session's root target (the first process that attaches writes its own). */
+export const RING_H_ROOT = 44;
+
+export const RING_TABLE = 4096;
+export const RING_ROW_SIZE = 32;
+/** Numbers below this have a row; greater ones are recorded with raw arguments. */
+export const RING_ROWS = 512;
+export const RING_CHUNK_TABLE = 24576;
+export const RING_CHUNK_ENTRY = 64;
+export const RING_MAX_CHUNKS = 4096;
+export const RING_CHUNKS = 290816; // page aligned: 24576 + 4096 * 64 = 286720, + one spare page
+export const RING_CHUNK_SIZE = 32768;
+
+// A row: u16 flags, u16 number of arguments, then six u16 captures at enter and six at exit (argument 0..5).
+/** Row flag: record this call. */
+export const ROW_RECORD = 1;
+export const ROW_ENTER = 4;
+export const ROW_EXIT = 16;
+
+// Chunk table entry.
+export const CHUNK_STATE = 0; // u32: 0 free, 1 owned, 2 full
+export const CHUNK_TID = 4; // u32
+export const CHUNK_PID = 8; // u32
+/** u32: counts the chunks of a process, so that a reader can order them. */
+export const CHUNK_SEQ = 12;
+/** u64: time stamp counter when the chunk was taken, and CLOCK_REALTIME (ns) at the same moment. */
+export const CHUNK_TSC = 16;
+export const CHUNK_TIME = 24;
+export const STATE_FREE = 0;
+export const STATE_OWNED = 1;
+export const STATE_FULL = 2;
+
+// A record: u32 size (whole record, multiple of 8; written first), u32 type | RECORD_MAGIC << 16 (written last: the
+// commit), u64 tsc, body, payloads. A zero size ends the chunk so far. A size without a commit word is in the making,
+// or was abandoned (a signal handler jumped out of it): skip it once the chunk is full or its owner is dead.
+export const RECORD_MAGIC = 0x5a50;
+export const RECORD_SIZE = 0;
+export const RECORD_TYPE = 4;
+export const RECORD_TSC = 8;
+export const RECORD_BODY = 16;
+/** Greatest size of one record. */
+export const RECORD_MAX = 16384;
+
+/** body: u32 nr, u32 0, u64 address of the instruction after the system call, u64 args[6]; then payloads. */
+export const TYPE_ENTER = 1;
+export const ENTER_NR = 16;
+export const ENTER_IP = 24;
+export const ENTER_ARGS = 32;
+export const ENTER_PAYLOADS = 80;
+/** body: u32 nr, u32 0, u64 tsc of the enter record it answers, i64 result; then payloads. */
+export const TYPE_EXIT = 2;
+export const EXIT_NR = 16;
+export const EXIT_ENTER_TSC = 24;
+export const EXIT_RESULT = 32;
+export const EXIT_PAYLOADS = 40;
+/**
+ * A program image starts to be hooked. body: u32 pid, u32 ppid, u64 CLOCK_REALTIME ns at tsc, u64 tsc when our start-up
+ * began, u32 sites patched, u32 sites left alone; then one CSTRING payload (arg 0): path of the executable.
+ */
+export const TYPE_START = 3;
+export const START_PID = 16;
+export const START_PPID = 20;
+export const START_TIME = 24;
+export const START_BEGIN_TSC = 32;
+export const START_PATCHED = 40;
+export const START_LEFT = 44;
+export const START_PAYLOADS = 48;
+/** Something was not seen. body: u32 gap kind, u32 0, u64 address or number; then one CSTRING payload (detail). */
+export const TYPE_GAP = 4;
+export const GAP_KIND = 16;
+export const GAP_VALUE = 24;
+export const GAP_PAYLOADS = 32;
+/** A new process (fork, vfork) or thread: first record of the child. body: u32 parent pid, u32 parent tid. */
+export const TYPE_CHILD = 5;
+export const CHILD_PPID = 16;
+export const CHILD_PTID = 20;
+
+// Gap kinds (see src/session/gaps.ts for the names that people read).
+export const GAP_UNPATCHED_SITE = 1;
+export const GAP_NO_VA0 = 2;
+export const GAP_JIT = 3;
+export const GAP_IO_URING = 4;
+export const GAP_RING_OVERFLOW = 5;
+export const GAP_EXEC_UNHOOKED = 6;
+
+// A capture (u16 in a row): kind in the low 4 bits, parameter in the high 12. "arg" is an argument index 0..5.
+export const CAPTURE_NONE = 0;
+/** NUL-terminated string, at most 4096 bytes. */
+export const CAPTURE_CSTRING = 1;
+/** Bytes; length is argument `param`. */
+export const CAPTURE_BUFFER = 2;
+/** Bytes; length is the result of the call (exit only). */
+export const CAPTURE_RESULT = 3;
+/** A struct of `param` bytes. */
+export const CAPTURE_STRUCT = 4;
+/**
+ * struct iovec array at the argument, count in argument `param` (payload `full` = count). Bytes: the first n =
+ * min(count, 16) iovecs (16 bytes each), then of each of these in turn min(iov_len, data limit) bytes of data; at exit
+ * no more data than the call returned.
+ */
+export const CAPTURE_IOVEC = 5;
+/** struct msghdr: 56 bytes, name (≤ 128, padded to 8), control (≤ 256, padded to 8), then as CAPTURE_IOVEC. */
+export const CAPTURE_MSGHDR = 6;
+/** NULL-terminated array of strings: bytes are the strings with their NULs (≤ 4096 in all); `full` = how many there are. */
+export const CAPTURE_STRINGS = 7;
+/** As CAPTURE_STRINGS, but only counted: no bytes, `full` = how many. */
+export const CAPTURE_COUNT = 8;
+/** Bytes; length is the u32 that argument `param` points to (accept's address). */
+export const CAPTURE_LENGTH_AT = 9;
+/** Bit set for argument `param` file descriptors, in whole 8-byte words (select). */
+export const CAPTURE_BITS = 10;
+/** Array: element size param >> 3, count in argument param & 7 (poll). At most data limit × 8 bytes. */
+export const CAPTURE_ARRAY = 11;
+/** Array: element size `param`, count is the result (epoll_wait; exit only). At most data limit × 8 bytes. */
+export const CAPTURE_RESULT_ARRAY = 12;
+
+// A payload: u8 argument, u8 capture kind, u16 bytes that follow, u32 full length (or count), bytes, padding to 8.
+/** Kind of a payload whose pointer could not be read: no bytes. */
+export const PAYLOAD_FAULT = 15;
+export const PAYLOAD_HEADER = 8;
+/** Most bytes of a string or of an array of strings. */
+export const STRING_MAX = 4096;
