@@ -1,0 +1,521 @@
+/**
+ * The x86-64 assembler: one method an instruction, destination first, operand width in bits where there is a choice.
+ * Encodings are those of the SDM volume 2. It knows no vector and no x87 instruction, and no string instruction.
+ */
+import { ByteSink } from "./bytes.ts";
+import type { CodeUnit, LineRow, Reloc, UnwindRow } from "./object.ts";
+import { CONDITIONS, type Cond, type Label, type Mem, type Reg, type Width } from "./operands.ts";
+import { ALIGN_RAW, type Align, BRANCH_RAW, type Branch, relax } from "./relax.ts";
+
+export * from "./operands.ts";
+
+/** Two-operand arithmetic, by its number in opcodes 00–3f and the group of 80/81/83. */
+const ALU = ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"] as const;
+export type AluOp = (typeof ALU)[number];
+
+/** One-operand arithmetic, by its number in the group of f6/f7 (mul, imul, div, idiv: rdx:rax by the operand). */
+const UNARY = { not: 2, neg: 3, mul: 4, imul: 5, div: 6, idiv: 7 } as const;
+export type UnaryOp = keyof typeof UNARY;
+
+/** Shifts, by their number in the group of c0/c1/d0…d3. */
+const SHIFT = { rol: 0, ror: 1, shl: 4, shr: 5, sar: 7 } as const;
+export type ShiftOp = keyof typeof SHIFT;
+
+/** Register ← register or memory, 16 to 64 bits: mandatory prefix (0: none), second opcode byte after 0f. */
+const SCAN = {
+  bsf: [0, 0xbc],
+  bsr: [0, 0xbd],
+  tzcnt: [0xf3, 0xbc],
+  lzcnt: [0xf3, 0xbd],
+  popcnt: [0xf3, 0xb8],
+} as const;
+export type ScanOp = keyof typeof SCAN;
+
+/** Segment base instructions, by their number in group 15 (f3 REX.W 0f ae). */
+const SEGMENT_BASE = { rdfsbase: 0, rdgsbase: 1, wrfsbase: 2, wrgsbase: 3 } as const;
+
+/** Instructions without operands. */
+const PLAIN = {
+  cdq: [0x99],
+  cld: [0xfc],
+  cpuid: [0x0f, 0xa2],
+  cqo: [0x48, 0x99],
+  endbr64: [0xf3, 0x0f, 0x1e, 0xfa],
+  int3: [0xcc],
+  lahf: [0x9f],
+  leave: [0xc9],
+  lfence: [0x0f, 0xae, 0xe8],
+  mfence: [0x0f, 0xae, 0xf0],
+  nop: [0x90],
+  pause: [0xf3, 0x90],
+  popfq: [0x9d],
+  pushfq: [0x9c],
+  rdtsc: [0x0f, 0x31],
+  ret: [0xc3],
+  sahf: [0x9e],
+  sfence: [0x0f, 0xae, 0xf8],
+  std: [0xfd],
+  syscall: [0x0f, 0x05],
+  ud2: [0x0f, 0x0b],
+} as const;
+export type PlainOp = keyof typeof PLAIN;
+
+/** The recommended multi-byte no-operations (SDM, NOP), by length - 1. */
+const NOPS = [
+  [0x90],
+  [0x66, 0x90],
+  [0x0f, 0x1f, 0x00],
+  [0x0f, 0x1f, 0x40, 0x00],
+  [0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+  [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+  [0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+] as const;
+
+/** Register, memory, or integer (an immediate). */
+export type Operand = Reg | Mem | number | bigint;
+/** Where a call or jump goes: a place in the unit, a link-time symbol, or through a register or memory. */
+export type Target = Label | string | Reg | Mem;
+
+export interface FinishOptions {
+  readonly signalFrame?: boolean;
+  readonly maxStack?: number;
+  readonly align?: number;
+}
+
+const isImmediate = (operand: Operand): operand is number | bigint =>
+  typeof operand === "number" || typeof operand === "bigint";
+const fitsSigned = (value: bigint, bits: number): boolean => BigInt.asIntN(bits, value) === value;
+
+export class Assembler {
+  readonly #out = new ByteSink();
+  readonly #items: (Branch | Align)[] = [];
+  readonly #labels: (number | undefined)[] = [];
+  readonly #relocs: Reloc[] = [];
+  readonly #local: { readonly at: number; readonly label: Label; readonly addend: number }[] = [];
+  readonly #marks: (readonly [string, number])[] = [];
+  readonly #lines: LineRow[] = [];
+  readonly #unwind: UnwindRow[] = [];
+  #place: ((raw: number) => number) | undefined;
+
+  // ── Places and rows ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A new label, to be bound later. */
+  label(): Label {
+    this.#labels.push(undefined);
+    return { kind: "label", id: this.#labels.length - 1 };
+  }
+
+  /** Binds `label` (a new one when not given) to the current offset. */
+  bind(label: Label = this.label()): Label {
+    if (this.#labels[label.id] !== undefined) throw new Error(`label ${label.id} is bound twice`);
+    this.#labels[label.id] = this.#out.length;
+    return label;
+  }
+
+  /** Exports the current offset as a symbol. */
+  mark(name: string): void {
+    this.#marks.push([name, this.#out.length]);
+  }
+
+  /** From here on the code belongs to this source position. */
+  line(file: string, line: number, column: number): void {
+    this.#lines.push({ at: this.#out.length, file, line, column });
+  }
+
+  /** From here on the caller's frame is found like this (see `UnwindRow`). */
+  unwind(cfa: UnwindRow["cfa"], saved: UnwindRow["saved"]): void {
+    this.#unwind.push({ at: this.#out.length, cfa, saved });
+  }
+
+  /** Final offset of a bound label; only after `finish`. */
+  offsetOf(label: Label): number {
+    if (this.#place === undefined) throw new Error("offsets are known after finish()");
+    return this.#place(this.#bound(label));
+  }
+
+  #bound(label: Label): number {
+    const raw = this.#labels[label.id];
+    if (raw === undefined) throw new Error(`label ${label.id} is not bound`);
+    return raw;
+  }
+
+  // ── Moves ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * `mov`. An immediate for a 64-bit register takes the shortest of `mov r32, imm32` (which zeroes the upper half),
+   * the sign-extended imm32 form, and `movabs`; flags are never touched.
+   */
+  mov(width: Width, to: Reg | Mem, from: Operand): void {
+    if (!isImmediate(from)) {
+      if (from.kind === "reg") this.#modrm(width, [width === 8 ? 0x88 : 0x89], from, to);
+      else if (to.kind === "reg") this.#modrm(width, [width === 8 ? 0x8a : 0x8b], to, from);
+      else throw new Error("mov has no form with two memory operands");
+      return;
+    }
+    const value = BigInt(from);
+    if (to.kind === "mem") this.#immediate(width, [width === 8 ? 0xc6 : 0xc7], 0, to, value);
+    else if (width === 64 && value >= 0n && value < 1n << 32n) this.mov(32, to, value);
+    else if (width === 64 && fitsSigned(value, 32)) this.#immediate(64, [0xc7], 0, to, value);
+    else if (width === 64) this.movabs(to, value);
+    else {
+      this.#checkImmediate(width, value);
+      this.#short(width, width === 8 ? 0xb0 : 0xb8, to);
+      this.#out.int(value, width / 8);
+    }
+  }
+
+  /** `movabs reg, imm64`: always ten bytes. */
+  movabs(to: Reg, value: number | bigint): void {
+    this.#short(64, 0xb8, to);
+    this.#out.int(value, 8);
+  }
+
+  /** Zero-extends `from` (8, 16 or 32 bits) into the whole register. */
+  movzx(to: Reg, fromWidth: 8 | 16 | 32, from: Reg | Mem): void {
+    if (fromWidth === 32) this.#modrm(32, [0x8b], to, from);
+    else this.#modrm(32, [0x0f, fromWidth === 8 ? 0xb6 : 0xb7], to, from, fromWidth);
+  }
+
+  /** Sign-extends `from` into `width` bits of the register (the upper half becomes zero for 32). */
+  movsx(width: 32 | 64, to: Reg, fromWidth: 8 | 16 | 32, from: Reg | Mem): void {
+    if (fromWidth === 32) this.#modrm(width, [0x63], to, from);
+    else this.#modrm(width, [0x0f, fromWidth === 8 ? 0xbe : 0xbf], to, from, fromWidth);
+  }
+
+  lea(width: 32 | 64, to: Reg, from: Mem): void {
+    this.#modrm(width, [0x8d], to, from);
+  }
+
+  xchg(width: Width, a: Reg | Mem, b: Reg): void {
+    this.#modrm(width, [width === 8 ? 0x86 : 0x87], b, a);
+  }
+
+  push(from: Operand): void {
+    if (!isImmediate(from)) {
+      if (from.kind === "reg") this.#short(32, 0x50, from);
+      else this.#modrm(32, [0xff], 6, from);
+      return;
+    }
+    const value = BigInt(from);
+    this.#checkImmediate(64, value);
+    const short = fitsSigned(value, 8);
+    this.#out.u8(short ? 0x6a : 0x68);
+    this.#out.int(value, short ? 1 : 4);
+  }
+
+  pop(to: Reg | Mem): void {
+    if (to.kind === "reg") this.#short(32, 0x58, to);
+    else this.#modrm(32, [0x8f], 0, to);
+  }
+
+  cmov(cond: Cond, width: 16 | 32 | 64, to: Reg, from: Reg | Mem): void {
+    this.#modrm(width, [0x0f, 0x40 + CONDITIONS.indexOf(cond)], to, from);
+  }
+
+  /** Sets the byte to 1 if `cond` holds, to 0 otherwise. */
+  setcc(cond: Cond, to: Reg | Mem): void {
+    this.#modrm(8, [0x0f, 0x90 + CONDITIONS.indexOf(cond)], 0, to);
+  }
+
+  // ── Arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Any of `add or adc sbb and sub xor cmp`. */
+  alu(op: AluOp, width: Width, to: Reg | Mem, from: Operand): void {
+    const group = ALU.indexOf(op);
+    const byte = width === 8 ? 0 : 1;
+    if (!isImmediate(from)) {
+      if (from.kind === "reg") this.#modrm(width, [group * 8 + byte], from, to);
+      else if (to.kind === "reg") this.#modrm(width, [group * 8 + 2 + byte], to, from);
+      else throw new Error(`${op} has no form with two memory operands`);
+      return;
+    }
+    const value = this.#signed(width, BigInt(from));
+    if (width === 8) this.#immediate(8, [0x80], group, to, value);
+    else if (fitsSigned(value, 8)) this.#immediate(width, [0x83], group, to, value, 1);
+    else this.#immediate(width, [0x81], group, to, value);
+  }
+
+  add(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("add", width, to, from);
+  }
+  sub(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("sub", width, to, from);
+  }
+  and(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("and", width, to, from);
+  }
+  or(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("or", width, to, from);
+  }
+  xor(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("xor", width, to, from);
+  }
+  cmp(width: Width, to: Reg | Mem, from: Operand): void {
+    this.alu("cmp", width, to, from);
+  }
+
+  test(width: Width, a: Reg | Mem, b: Reg | number | bigint): void {
+    if (isImmediate(b)) this.#immediate(width, [width === 8 ? 0xf6 : 0xf7], 0, a, BigInt(b));
+    else this.#modrm(width, [width === 8 ? 0x84 : 0x85], b, a);
+  }
+
+  inc(width: Width, to: Reg | Mem): void {
+    this.#modrm(width, [width === 8 ? 0xfe : 0xff], 0, to);
+  }
+  dec(width: Width, to: Reg | Mem): void {
+    this.#modrm(width, [width === 8 ? 0xfe : 0xff], 1, to);
+  }
+
+  /** Any of `not neg mul imul div idiv` with one operand. */
+  unary(op: UnaryOp, width: Width, operand: Reg | Mem): void {
+    this.#modrm(width, [width === 8 ? 0xf6 : 0xf7], UNARY[op], operand);
+  }
+
+  /** `to *= from`, or `to = from * factor` where a factor is given (it must fit in 32 bits, signed). */
+  imul(width: 16 | 32 | 64, to: Reg, from: Reg | Mem, factor?: number | bigint): void {
+    if (factor === undefined) {
+      this.#modrm(width, [0x0f, 0xaf], to, from);
+      return;
+    }
+    const value = this.#signed(width, BigInt(factor));
+    if (fitsSigned(value, 8)) this.#immediate(width, [0x6b], to, from, value, 1);
+    else this.#immediate(width, [0x69], to, from, value);
+  }
+
+  /** Shifts or rotates by a constant, or by cl. */
+  shift(op: ShiftOp, width: Width, to: Reg | Mem, count: number | "cl"): void {
+    const byte = width === 8 ? 0 : 1;
+    if (count === "cl") this.#modrm(width, [0xd2 + byte], SHIFT[op], to);
+    else if (count === 1) this.#modrm(width, [0xd0 + byte], SHIFT[op], to);
+    else this.#immediate(width, [0xc0 + byte], SHIFT[op], to, BigInt(count), 1);
+  }
+
+  /** Any of `bsf bsr tzcnt lzcnt popcnt`. */
+  scan(op: ScanOp, width: 16 | 32 | 64, to: Reg, from: Reg | Mem): void {
+    const [prefix, opcode] = SCAN[op];
+    this.#modrm(width, [0x0f, opcode], to, from, width, prefix);
+  }
+
+  bswap(width: 32 | 64, to: Reg): void {
+    this.#rex(width, 0, 0, to.code, false);
+    this.#out.raw([0x0f, 0xc8 + (to.code & 7)]);
+  }
+
+  // ── Atomics, system ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The lock prefix, for the instruction that follows. */
+  lock(): void {
+    this.#out.u8(0xf0);
+  }
+
+  /** Adds `b` to `a`, and leaves the old value of `a` in `b`. */
+  xadd(width: Width, a: Reg | Mem, b: Reg): void {
+    this.#modrm(width, [0x0f, width === 8 ? 0xc0 : 0xc1], b, a);
+  }
+
+  /** If `a` equals rax it becomes `b`; otherwise rax becomes `a`. ZF tells. */
+  cmpxchg(width: Width, a: Reg | Mem, b: Reg): void {
+    this.#modrm(width, [0x0f, width === 8 ? 0xb0 : 0xb1], b, a);
+  }
+
+  segmentBase(op: keyof typeof SEGMENT_BASE, operand: Reg): void {
+    this.#modrm(64, [0x0f, 0xae], SEGMENT_BASE[op], operand, 64, 0xf3);
+  }
+
+  /** An instruction without operands. */
+  op(op: PlainOp): void {
+    this.#out.raw(PLAIN[op]);
+  }
+
+  // ── Control flow ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  jmp(target: Target): void {
+    this.#branch(target, -1, [0xe9], 4);
+  }
+
+  jcc(cond: Cond, target: Label | string): void {
+    const number = CONDITIONS.indexOf(cond);
+    this.#branch(target, number, [0x0f, 0x80 + number], 4);
+  }
+
+  call(target: Target): void {
+    if (typeof target === "object" && target.kind === "label") {
+      this.#out.u8(0xe8);
+      this.#local.push({ at: this.#out.length, label: target, addend: -4 });
+      this.#out.int(0, 4);
+    } else this.#branch(target, -1, [0xe8], 2);
+  }
+
+  #branch(target: Target, cond: number, near: readonly number[], indirect: number): void {
+    if (typeof target === "string") {
+      this.#out.raw(near);
+      this.rel32(target);
+    } else if (target.kind === "label") {
+      this.#items.push({ raw: this.#out.length, cond, target: () => this.#bound(target) });
+      for (let i = 0; i < BRANCH_RAW; i++) this.#out.u8(0);
+    } else this.#modrm(32, [0xff], indirect, target);
+  }
+
+  // ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  bytes(...bytes: number[]): void {
+    this.#out.raw(bytes);
+  }
+
+  /** Eight bytes: the address `symbol + addend`. */
+  abs64(symbol: string, addend = 0): void {
+    this.#relocs.push({ at: this.#out.length, kind: "abs64", symbol, addend });
+    this.#out.int(0, 8);
+  }
+
+  /** Four bytes: the distance from their end to `symbol + addend`. */
+  rel32(symbol: string, addend = 0): void {
+    this.#relocs.push({ at: this.#out.length, kind: "rel32", symbol, addend });
+    this.#out.int(0, 4);
+  }
+
+  /** No-operations up to a multiple of `to` (a power of two, at most the unit's own alignment). */
+  align(to: number): void {
+    this.#items.push({ raw: this.#out.length, to });
+    for (let i = 0; i < ALIGN_RAW; i++) this.#out.u8(0);
+  }
+
+  // ── Encoding ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #signed(width: Width, value: bigint): bigint {
+    this.#checkImmediate(width, value);
+    return width === 64 ? value : BigInt.asIntN(width, value);
+  }
+
+  /** An immediate has at most 32 bits; in a 64-bit instruction they are sign-extended. */
+  #checkImmediate(width: Width, value: bigint): void {
+    const fits = fitsSigned(value, Math.min(width, 32)) || (width < 64 && BigInt.asUintN(width, value) === value);
+    if (!fits) throw new Error(`immediate ${value} does not fit ${width} bits`);
+  }
+
+  /** An instruction that ends in an immediate of `size` bytes (by default the width's, at most 4). */
+  #immediate(
+    width: Width,
+    opcode: readonly number[],
+    field: Reg | number,
+    rm: Reg | Mem,
+    value: bigint,
+    size = Math.min(width / 8, 4),
+  ): void {
+    if (size > 1 || width === 8) this.#checkImmediate(width, value);
+    this.#modrm(width, opcode, field, rm, width, 0, size);
+    this.#out.int(value, size);
+  }
+
+  /** A register in the low bits of the opcode itself. */
+  #short(width: Width, opcode: number, operand: Reg): void {
+    if (width === 16) this.#out.u8(0x66);
+    this.#rex(width, 0, 0, operand.code, width === 8 && operand.code >= 4);
+    this.#out.u8(opcode + (operand.code & 7));
+  }
+
+  #rex(width: Width, field: number, index: number, base: number, force: boolean): void {
+    const rex = (width === 64 ? 8 : 0) | (field & 8 ? 4 : 0) | (index & 8 ? 2 : 0) | (base & 8 ? 1 : 0);
+    if (rex !== 0 || force) this.#out.u8(0x40 | rex);
+  }
+
+  /**
+   * Prefixes, opcode, ModRM, SIB, displacement. `field` is the register operand or the opcode's extension; `rmWidth`
+   * the width of `rm` where it differs; `trailing` the number of immediate bytes that follow.
+   */
+  #modrm(
+    width: Width,
+    opcode: readonly number[],
+    field: Reg | number,
+    rm: Reg | Mem,
+    rmWidth: Width = width,
+    mandatory = 0,
+    trailing = 0,
+  ): void {
+    const fieldCode = typeof field === "number" ? field : field.code;
+    const byteField = width === 8 && typeof field !== "number" && field.code >= 4;
+    if (rm.kind === "mem" && rm.segment !== undefined) this.#out.u8(rm.segment === "fs" ? 0x64 : 0x65);
+    if (width === 16) this.#out.u8(0x66);
+    if (mandatory !== 0) this.#out.u8(mandatory);
+    if (rm.kind === "reg") {
+      this.#rex(width, fieldCode, 0, rm.code, byteField || (rmWidth === 8 && rm.code >= 4));
+      this.#out.raw(opcode);
+      this.#out.u8(0xc0 | ((fieldCode & 7) << 3) | (rm.code & 7));
+      return;
+    }
+    this.#rex(width, fieldCode, rm.index?.code ?? 0, rm.base?.code ?? 0, byteField);
+    this.#out.raw(opcode);
+    this.#memory((fieldCode & 7) << 3, rm, trailing);
+  }
+
+  #memory(field: number, { base, index, scale, disp, symbol, label }: Mem, trailing: number): void {
+    if (symbol !== undefined || label !== undefined) {
+      if (base !== undefined || index !== undefined) throw new Error("a symbol cannot be combined with a register");
+      this.#out.u8(field | 5);
+      if (label === undefined) this.rel32(symbol!, disp - trailing);
+      else {
+        this.#local.push({ at: this.#out.length, label, addend: disp - trailing - 4 });
+        this.#out.int(0, 4);
+      }
+      return;
+    }
+    if (!fitsSigned(BigInt(disp), 32)) throw new Error(`displacement ${disp} does not fit 32 bits`);
+    if (index?.code === 4) throw new Error("rsp cannot be an index");
+    // rbp and r13 as a base have no form without displacement; no base at all is SIB base 5 with mod 0.
+    const size = base === undefined ? 4 : disp === 0 && (base.code & 7) !== 5 ? 0 : fitsSigned(BigInt(disp), 8) ? 1 : 4;
+    const mod = base === undefined ? 0 : size === 4 ? 0x80 : size === 1 ? 0x40 : 0;
+    if (base !== undefined && index === undefined && (base.code & 7) !== 4) this.#out.u8(mod | field | (base.code & 7));
+    else {
+      this.#out.u8(mod | field | 4);
+      const scaleBits = Math.log2(scale ?? 1) << 6;
+      this.#out.u8(
+        scaleBits | ((index === undefined ? 4 : index.code & 7) << 3) | (base === undefined ? 5 : base.code & 7),
+      );
+    }
+    this.#out.int(disp, size);
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Chooses branch lengths, resolves labels, and gives the unit. The assembler cannot be used afterwards. */
+  finish(name: string, options: FinishOptions = {}): CodeUnit {
+    const placement = relax(this.#items, this.#out.length);
+    const place = placement.place;
+    this.#place = place;
+    const out = new ByteSink();
+    let raw = 0;
+    this.#items.forEach((item, i) => {
+      out.raw(this.#out.slice(raw, item.raw));
+      raw = item.raw + ("to" in item ? ALIGN_RAW : BRANCH_RAW);
+      const length = placement.lengths[i]!;
+      if ("to" in item) this.#pad(out, length);
+      else {
+        if (length === BRANCH_RAW) out.u8(item.cond < 0 ? 0xeb : 0x70 + item.cond);
+        else out.raw(item.cond < 0 ? [0xe9] : [0x0f, 0x80 + item.cond]);
+        const field = length === BRANCH_RAW ? 1 : 4;
+        out.int(place(item.target()) - out.length - field, field);
+      }
+    });
+    out.raw(this.#out.slice(raw));
+    const bytes = out.slice();
+    const view = new DataView(bytes.buffer);
+    for (const { at, label, addend } of this.#local) {
+      view.setInt32(place(at), place(this.#bound(label)) - place(at) + addend, true);
+    }
+    return {
+      name,
+      bytes,
+      relocs: this.#relocs.map((reloc) => ({ ...reloc, at: place(reloc.at) })),
+      marks: Object.fromEntries(this.#marks.map(([mark, at]) => [mark, place(at)])),
+      lines: this.#lines.map((row) => ({ ...row, at: place(row.at) })),
+      unwind: this.#unwind.map((row) => ({ ...row, at: place(row.at) })),
+      ...options,
+    };
+  }
+
+  #pad(out: ByteSink, length: number): void {
+    for (let left = length; left > 0; left -= NOPS.length) out.raw(NOPS[Math.min(left, NOPS.length) - 1]!);
+  }
+}
