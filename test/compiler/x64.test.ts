@@ -86,7 +86,7 @@ const ROWS: readonly (readonly [string, (a: Assembler) => void])[] = [
   ["mov r8d,0FFFFFFFFh", (a) => a.mov(64, r8, 0xffffffff)],
   ["mov rax,0FFFFFFFFFFFFFFFFh", (a) => a.mov(64, rax, -1)],
   ["mov rax,0FFFFFFFF80000000h", (a) => a.mov(64, rax, -0x80000000)],
-  ["mov r9,100000001h", (a) => a.mov(64, r9, 0x100000001)],
+  ["mov r9,180000001h", (a) => a.mov(64, r9, 0x180000001)],
   ["mov rax,0FFFFFFFF7FFFFFFFh", (a) => a.mov(64, rax, 0xffffffff7fffffffn)],
   ["mov rdx,5", (a) => a.movabs(rdx, 5)],
   ["mov edx,0FFFFFFFFh", (a) => a.mov(32, rdx, -1)],
