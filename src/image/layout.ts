@@ -18,9 +18,11 @@ export const FRAME_FLAGS = 64;
 export const FRAME_TSC = 72;
 /** A word that a hook may keep from enter to exit. */
 export const FRAME_COOKIE = 80;
-export const FRAME_SIZE = 96;
+/** Six u32: sizes planned for the payloads of the arguments, between measuring and copying. */
+export const FRAME_PLAN = 88;
+export const FRAME_SIZE = 112;
 /** From the frame to the slot that holds the return address (the frame, then the red zone). */
-export const FRAME_RETURN = 96 + 128;
+export const FRAME_RETURN = 240;
 
 // What an enter hook answers to the stub.
 /** Do the real call with the (possibly changed) frame; the exit hook is not called. */
@@ -189,3 +191,29 @@ export const PAYLOAD_FAULT = 15;
 export const PAYLOAD_HEADER = 8;
 /** Most bytes of a string or of an array of strings. */
 export const STRING_MAX = 4096;
+
+// ── The action table: one byte per system call number below ACTION_NUMBERS ───────────────────────────────────────────
+// Read by the entry stub before anything is saved: 0 goes straight to the kernel.
+export const ACTION_NUMBERS = 4096;
+/** Recorded in the ring. */
+export const ACTION_RECORD = 1;
+/** Needs care whether it is recorded or not (clone, execve, mmap, …). */
+export const ACTION_SPECIAL = 2;
+/** Answered with 0 without a call (the built-in constant hook). */
+export const ACTION_CONSTANT = 4;
+/** Goes through the whole stub although nobody looks at it (the built-in no-op hook). */
+export const ACTION_NOOP = 8;
+
+// ── The sled at VA 0 ─────────────────────────────────────────────────────────────────────────────────────────────────
+// Page 0 repeats `e9 90 90 90 XX`. Landing at offset 5k is `jmp rel32`; at 5k+1…3 it is nops, then XX as a prefix that a
+// jump ignores, then the next `jmp`; at 5k+4 the prefixed jump. All of them reach (XX << 24 | 0x909095) + 5k: a slot.
+export const SLED_SIZE = 4096;
+/** Bytes of a group, and of a slot. */
+export const SLED_STEP = 5;
+export const SLED_JUMP = 0xe9;
+export const SLED_NOP = 0x90;
+/** Address of slot 0 without its top byte. */
+export const SLOTS_LOW = 0x909095;
+/** Pages that hold the 820 slots, and where in them the jump to the entry stub lies (behind the last slot). */
+export const SLOTS_SIZE = 8192;
+export const SLOTS_EXIT = 4288;

@@ -1,0 +1,161 @@
+/**
+ * What the entry stub calls. Who runs this: any thread of the program at a system call, on the program's stack below its
+ * red zone, also inside signal handlers, also in a child of vfork on its parent's block. All registers of the program
+ * are in the frame; nothing here may lock, allocate without bound, or touch vector registers.
+ */
+import {
+  ACTION_CONSTANT,
+  ACTION_RECORD,
+  ACTION_SPECIAL,
+  FRAME_RETURN,
+  GAP_IO_URING,
+  THREAD_RETURN,
+  VERDICT_CALL,
+  VERDICT_CALL_EXIT,
+  VERDICT_NOSTACK,
+  VERDICT_RAW,
+  VERDICT_SKIP,
+} from "../../src/image/layout";
+import { afterClone, beforeClone, programStack } from "../process/clone";
+import { afterExec, beforeExec } from "../process/exec";
+import { currentThread, retireBlock } from "../process/thread";
+import { mappingsChanged } from "../record/memory";
+import { recordEnter, recordExit, recordGap } from "../record/record";
+import { releaseChunk } from "../record/ring";
+import { mappedExecutable } from "../rewrite/rewrite";
+import { cstr } from "../std/cstr";
+import { gsStore64 } from "../std/raw";
+import {
+  failed,
+  MAP_FIXED,
+  PROT_EXEC,
+  SYS_BRK,
+  SYS_CLONE,
+  SYS_CLONE3,
+  SYS_EXECVE,
+  SYS_EXECVEAT,
+  SYS_EXIT,
+  SYS_EXIT_GROUP,
+  SYS_FORK,
+  SYS_IO_URING_SETUP,
+  SYS_MMAP,
+  SYS_MPROTECT,
+  SYS_MREMAP,
+  SYS_MUNMAP,
+  SYS_PKEY_MPROTECT,
+  SYS_RT_SIGRETURN,
+  SYS_SHMAT,
+  SYS_SHMDT,
+  SYS_VFORK,
+} from "../std/sys";
+import { actions } from "./actions";
+import type { Frame } from "./frame";
+
+/** Called by the stub before the call; answers a VERDICT_*. */
+export function on_enter(f: Frame): u32 {
+  const action = <u32>load<u8>(actions() + <usize>(<u32>f.nr));
+  if (action & ACTION_CONSTANT) {
+    f.result = 0;
+    return VERDICT_SKIP;
+  }
+  let verdict: u32 = VERDICT_CALL;
+  if (action & ACTION_RECORD) {
+    recordEnter(f);
+    verdict = VERDICT_CALL_EXIT;
+  }
+  return action & ACTION_SPECIAL ? specialEnter(f, verdict) : verdict;
+}
+
+/** Called by the stub after the call, when on_enter asked for it. */
+export function on_exit(f: Frame): void {
+  const action = <u32>load<u8>(actions() + <usize>(<u32>f.nr));
+  if (action & ACTION_SPECIAL) specialExit(f);
+  if (action & ACTION_RECORD) recordExit(f);
+}
+
+/** Called after a VERDICT_RAW call, in a new frame: only `result` and the argument registers are known. */
+export function on_raw_exit(f: Frame): void {
+  afterClone(f);
+  if (f.result && load<u8>(actions() + <usize>(<u32>f.nr)) & ACTION_RECORD) recordExit(f);
+}
+
+function specialEnter(f: Frame, verdict: u32): u32 {
+  const nr = <u64>(<u32>f.nr);
+  if (nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK) {
+    beforeClone(f);
+    return VERDICT_RAW;
+  }
+  if (nr == SYS_RT_SIGRETURN) return VERDICT_RAW;
+  if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
+    releaseChunk();
+    beforeExec(f);
+    return VERDICT_CALL_EXIT;
+  }
+  if (nr == SYS_EXIT) {
+    releaseChunk();
+    retireBlock(currentThread());
+    return VERDICT_CALL;
+  }
+  if (nr == SYS_EXIT_GROUP) {
+    releaseChunk();
+    return VERDICT_CALL;
+  }
+  if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
+    mappingsChanged();
+    gsStore64(THREAD_RETURN, load<u64>(changetype<usize>(f), FRAME_RETURN));
+    return VERDICT_NOSTACK;
+  }
+  return VERDICT_CALL_EXIT;
+}
+
+function specialExit(f: Frame): void {
+  const nr = <u64>(<u32>f.nr);
+  if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
+    afterExec(f);
+    return;
+  }
+  if (failed(<i64>f.result)) return;
+  if (nr == SYS_MMAP) {
+    if (f.a3 & MAP_FIXED) mappingsChanged();
+    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.result, <usize>f.a1);
+  } else if (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) {
+    mappingsChanged();
+    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.a0, <usize>f.a1);
+  } else if (nr == SYS_IO_URING_SETUP) {
+    recordGap(GAP_IO_URING, f.result, cstr("io_uring_setup"), 14);
+  } else {
+    mappingsChanged();
+  }
+}
+
+/** Whether a munmap takes away memory that the stub itself stands on (the end of a thread in musl). */
+function unmapsOwnStack(f: Frame): bool {
+  return f.a0 < <u64>programStack(f) && f.a0 + f.a1 > <u64>changetype<usize>(f);
+}
+
+/** The numbers that need care whether anybody looks at them or not. */
+export function markSpecial(): void {
+  const table = actions();
+  mark(table, SYS_CLONE);
+  mark(table, SYS_CLONE3);
+  mark(table, SYS_FORK);
+  mark(table, SYS_VFORK);
+  mark(table, SYS_RT_SIGRETURN);
+  mark(table, SYS_EXECVE);
+  mark(table, SYS_EXECVEAT);
+  mark(table, SYS_EXIT);
+  mark(table, SYS_EXIT_GROUP);
+  mark(table, SYS_MMAP);
+  mark(table, SYS_MPROTECT);
+  mark(table, SYS_PKEY_MPROTECT);
+  mark(table, SYS_MUNMAP);
+  mark(table, SYS_MREMAP);
+  mark(table, SYS_BRK);
+  mark(table, SYS_SHMAT);
+  mark(table, SYS_SHMDT);
+  mark(table, SYS_IO_URING_SETUP);
+}
+
+function mark(table: usize, nr: u64): void {
+  store<u8>(table + <usize>nr, load<u8>(table + <usize>nr) | ACTION_SPECIAL);
+}

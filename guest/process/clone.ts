@@ -1,0 +1,165 @@
+/**
+ * clone, clone3, fork and vfork. The real call runs with the program's own registers and stack pointer, so all that
+ * parent and child need afterwards lies in the red zone below the stack pointer that each returns with: the kernel and
+ * signal handlers leave these 128 bytes alone, and the call site's function does not use them (that was checked before
+ * the site was patched). A parent in vfork shares its stack with its child; its words are kept in the thread block.
+ */
+import { FRAME_RETURN } from "../../src/image/layout";
+import type { Frame } from "../hook/frame";
+import { readable } from "../record/memory";
+import { recordChild } from "../record/record";
+import { releaseChunk, ring } from "../record/ring";
+import { CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_VFORK } from "../std/sys";
+import { dropExecPages } from "./exec";
+import {
+  adoptBlock,
+  allocateBlock,
+  currentThread,
+  freeBlock,
+  freeOtherBlocks,
+  popVfork,
+  pushVfork,
+  refreshIdentity,
+  type ThreadBlock,
+  type VforkEntry,
+} from "./thread";
+
+/** The words below the stack pointer with which parent or child returns. */
+// @ts-ignore: decorator
+@unmanaged
+class Handover {
+  tsc: u64;
+  parentTid: u32;
+  parentPid: u32;
+  flags: u64;
+  nr: u64;
+  /** Block of the child where it gets one of its own, else 0. */
+  block: usize;
+  returnAddress: usize;
+}
+
+// @ts-ignore: decorator
+@inline
+function handoverBelow(stackPointer: usize): Handover {
+  return changetype<Handover>(stackPointer - offsetof<Handover>());
+}
+
+/** The program's stack pointer at the call site. */
+// @ts-ignore: decorator
+@inline
+export function programStack(f: Frame): usize {
+  return changetype<usize>(f) + FRAME_RETURN + 8;
+}
+
+// struct clone_args (linux/sched.h)
+const CLONE_ARGS_STACK: usize = 40;
+const CLONE_ARGS_STACK_SIZE: usize = 48;
+const CLONE_ARGS_SIZE_V0: usize = 64;
+
+function flagsOf(f: Frame): u64 {
+  const nr = <u32>f.nr;
+  if (nr == <u32>SYS_CLONE) return f.a0;
+  if (nr == <u32>SYS_VFORK) return CLONE_VM | CLONE_VFORK;
+  if (nr == <u32>SYS_CLONE3 && readable(<usize>f.a0, CLONE_ARGS_SIZE_V0)) return load<u64>(<usize>f.a0);
+  return 0;
+}
+
+/** Stack pointer of the child; 0 when it goes on with the parent's. */
+function newStackOf(f: Frame): usize {
+  const nr = <u32>f.nr;
+  if (nr == <u32>SYS_CLONE) return <usize>f.a1;
+  if (nr != <u32>SYS_CLONE3 || !readable(<usize>f.a0, CLONE_ARGS_SIZE_V0)) return 0;
+  const stack = load<usize>(<usize>f.a0, CLONE_ARGS_STACK);
+  return stack ? stack + load<usize>(<usize>f.a0, CLONE_ARGS_STACK_SIZE) : 0;
+}
+
+function handOver(f: Frame, stackPointer: usize, flags: u64, block: usize): void {
+  const handover = handoverBelow(stackPointer);
+  const thread = currentThread();
+  handover.tsc = f.tsc;
+  handover.parentTid = thread.tid;
+  handover.parentPid = thread.pid;
+  handover.flags = flags;
+  handover.nr = f.nr;
+  handover.block = block;
+  handover.returnAddress = load<usize>(changetype<usize>(f), FRAME_RETURN);
+}
+
+/** Before the call, on the parent. */
+export function beforeClone(f: Frame): void {
+  const flags = flagsOf(f);
+  const own = programStack(f);
+  let child = newStackOf(f);
+  const sharesMemory = (flags & CLONE_VM) != 0;
+  if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
+  const block: usize = sharesMemory && child ? allocateBlock() : 0;
+  if (!block) releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own
+  if (child) handOver(f, child, flags, block);
+  handOver(f, own, flags, block);
+  if (sharesMemory && !child) rememberVfork(f, own);
+}
+
+function rememberVfork(f: Frame, stackPointer: usize): void {
+  const thread = currentThread();
+  const address = pushVfork(thread);
+  if (!address) return;
+  const entry = changetype<VforkEntry>(address);
+  entry.stackPointer = stackPointer;
+  entry.returnAddress = load<usize>(changetype<usize>(f), FRAME_RETURN);
+  entry.nr = f.nr;
+  entry.tsc = f.tsc;
+  entry.tid = thread.tid;
+  entry.pid = thread.pid;
+}
+
+/** After the call, on parent and child; `f` is a new frame below the stack pointer that the kernel returned with. */
+export function afterClone(f: Frame): void {
+  const stackPointer = programStack(f);
+  const handover = handoverBelow(stackPointer);
+  if (f.result == 0) {
+    inChild(handover);
+    return;
+  }
+  const vfork = popVfork(currentThread(), stackPointer);
+  if (vfork) {
+    afterVfork(f, changetype<VforkEntry>(vfork));
+    return;
+  }
+  f.nr = handover.nr;
+  f.tsc = handover.tsc;
+  // The child's block is free again when there is no child, or when it was waited for (it has its own memory now).
+  if (handover.block && (<i64>f.result < 0 || handover.flags & CLONE_VFORK)) {
+    const block = changetype<ThreadBlock>(handover.block);
+    dropExecPages(block);
+    freeBlock(block);
+  }
+}
+
+function inChild(handover: Handover): void {
+  const flags = handover.flags;
+  const parentPid = handover.parentPid;
+  const parentTid = handover.parentTid;
+  if (handover.block) {
+    adoptBlock(changetype<ThreadBlock>(handover.block));
+  } else {
+    const thread = currentThread();
+    refreshIdentity(thread);
+    if (!(flags & CLONE_VM)) {
+      thread.vforkDepth = 0;
+      freeOtherBlocks(thread);
+    }
+  }
+  if (ring) recordChild(parentPid, parentTid);
+}
+
+/** The child has left the shared memory: what it changed in the block is put back. */
+function afterVfork(f: Frame, entry: VforkEntry): void {
+  const thread = currentThread();
+  releaseChunk();
+  thread.tid = entry.tid;
+  thread.pid = entry.pid;
+  dropExecPages(thread);
+  f.nr = entry.nr;
+  f.tsc = entry.tsc;
+  store<usize>(changetype<usize>(f), entry.returnAddress, FRAME_RETURN);
+}

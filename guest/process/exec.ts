@@ -1,0 +1,115 @@
+/**
+ * execve and execveat: the next image is hooked as well. Our two variables were taken out of the environment that the
+ * program sees (see environment.ts); here they are put into the one that it hands on.
+ */
+import type { Frame } from "../hook/frame";
+import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
+import { copyString, startsWith } from "../std/bytes";
+import { cstr } from "../std/cstr";
+import { failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
+import { libraryPath, sessionPath } from "./environment";
+import { currentThread, type ThreadBlock } from "./thread";
+
+const MOST_VARIABLES: usize = 1 << 20;
+const MOST_PRELOAD: usize = 65536;
+const ROOM_FOR_STRINGS: usize = 4096 * 2 + 128;
+
+/** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
+export function beforeExec(f: Frame): void {
+  f.cookie = environmentArgument(f);
+  if (!sessionPath) return;
+  const variables = <usize>f.cookie;
+  const count = countVariables(variables);
+  if (count == NOT_READABLE) return; // the kernel will say EFAULT
+  const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
+  let preloadLength: usize = 0;
+  if (preload) {
+    preloadLength = safeStringLength(preload, MOST_PRELOAD);
+    if (preloadLength >= MOST_PRELOAD) return; // also NOT_READABLE: the kernel will say EFAULT
+  }
+  const size = ((count + 3) * 8 + ROOM_FOR_STRINGS + preloadLength + 4095) & ~4095;
+  const pages = mapPages(size);
+  if (failed(pages)) return;
+  const thread = currentThread();
+  thread.execPages = <usize>pages;
+  thread.execSize = size;
+  build(<usize>pages, variables, count, preload);
+  setEnvironmentArgument(f, pages);
+}
+
+/** The call came back: it failed. */
+export function afterExec(f: Frame): void {
+  setEnvironmentArgument(f, f.cookie);
+  dropExecPages(currentThread());
+}
+
+export function dropExecPages(block: ThreadBlock): void {
+  if (!block.execPages) return;
+  unmapPages(block.execPages, block.execSize);
+  block.execPages = 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function environmentArgument(f: Frame): u64 {
+  return <u32>f.nr == <u32>SYS_EXECVEAT ? f.a3 : f.a2;
+}
+
+function setEnvironmentArgument(f: Frame, value: u64): void {
+  if (<u32>f.nr == <u32>SYS_EXECVEAT) f.a3 = value;
+  else f.a2 = value;
+}
+
+/** Linux takes a null environment as an empty one. */
+function countVariables(variables: usize): usize {
+  if (!variables) return 0;
+  for (let n: usize = 0; n < MOST_VARIABLES; n++) {
+    if (!readable(variables + n * 8, 8)) return NOT_READABLE;
+    if (!load<usize>(variables + n * 8)) return n;
+  }
+  return NOT_READABLE;
+}
+
+function isVariable(variable: usize, name: usize): bool {
+  return readable(variable, 1) && safeStringLength(variable, 32) != NOT_READABLE && startsWith(variable, name);
+}
+
+/** Address of the variable that begins with `name` (with its `=`), or 0. */
+function findVariable(variables: usize, count: usize, name: usize): usize {
+  for (let i: usize = 0; i < count; i++) {
+    const variable = load<usize>(variables + i * 8);
+    if (isVariable(variable, name)) return variable;
+  }
+  return 0;
+}
+
+/** At `pages`: the array of pointers, then the strings it has instead of the program's. */
+function build(pages: usize, variables: usize, count: usize, preload: usize): void {
+  let slot = pages;
+  for (let i: usize = 0; i < count; i++) {
+    const variable = load<usize>(variables + i * 8);
+    if (variable == preload || isVariable(variable, cstr("ZPOLINE_SESSION="))) continue;
+    store<usize>(slot, variable);
+    slot += 8;
+  }
+  let text = pages + (count + 3) * 8;
+  store<usize>(slot, text);
+  slot += 8;
+  text = copyString(copyString(text, cstr("LD_PRELOAD=")), libraryPath);
+  if (preload) text = appendPreload(text, preload + 11);
+  text++;
+  store<usize>(slot, text);
+  copyString(copyString(text, cstr("ZPOLINE_SESSION=")), sessionPath);
+}
+
+/** Appends what the program preloads itself, unless our library is already the first of it. */
+function appendPreload(text: usize, value: usize): usize {
+  if (startsWith(value, libraryPath)) {
+    let rest = value;
+    while (load<u8>(rest) && load<u8>(rest) != 0x3a && load<u8>(rest) != 0x20) rest++;
+    return copyString(text, rest);
+  }
+  if (!load<u8>(value)) return text;
+  store<u8>(text, 0x3a);
+  return copyString(text + 1, value);
+}

@@ -1,0 +1,176 @@
+/**
+ * The thread block: what the guest keeps per thread, found through gs. A block is handed to a new thread by its parent
+ * (on the child's stack), before the child runs; it is taken again once its thread is dead.
+ *
+ * A child of vfork runs on its parent's block: the parent is suspended, and the words that it needs again lie in
+ * `vforks`, keyed by its stack pointer.
+ */
+import { THREAD_CURSOR, THREAD_SELF, THREAD_SIZE } from "../../src/image/layout";
+import { gsLoad64, gsStore64, syscall6 } from "../std/raw";
+import { ARCH_SET_GS, ESRCH, failed, mapPages, SYS_ARCH_PRCTL, SYS_GETPID, SYS_GETTID, SYS_TGKILL } from "../std/sys";
+
+/** No chunk: the offset stands at the end, so that the next record takes a chunk first. */
+export const CURSOR_NONE: u64 = 0xffffffff_00008000;
+
+const BLOCK_FREE: u32 = 0;
+const BLOCK_USED: u32 = 1;
+/** Its thread is in exit(): still running for a moment, so taken again only when the kernel knows it no more. */
+const BLOCK_EXITING: u32 = 2;
+
+const BLOCKS_AT_ONCE: usize = 16;
+const VFORK_DEPTH: u32 = 16;
+/** Pages known to be readable; a power of two. */
+export const KNOWN_PAGES: usize = 64;
+
+// Field order is part of layout.ts: self, cursor and returnAddress are used by machine code templates.
+// @ts-ignore: decorator
+@unmanaged
+export class ThreadBlock {
+  self: usize;
+  cursor: u64;
+  returnAddress: usize;
+  tid: u32;
+  pid: u32;
+  state: u32;
+  vforkDepth: u32;
+  /** Next block in the list of all blocks of the process. */
+  next: usize;
+  /** The environment built for an execve under way: address and size of its pages. */
+  execPages: usize;
+  execSize: usize;
+  /** Value of `mappingEpoch` that `pages` belongs to. */
+  pagesEpoch: u64;
+  // 80: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
+}
+const PAGES: usize = 128;
+const VFORKS: usize = PAGES + KNOWN_PAGES * 8;
+
+/** A parent in vfork: everything it needs again that its child may overwrite. */
+// @ts-ignore: decorator
+@unmanaged
+export class VforkEntry {
+  stackPointer: usize;
+  returnAddress: usize;
+  nr: u64;
+  tsc: u64;
+  tid: u32;
+  pid: u32;
+}
+
+// @ts-ignore: decorator
+@inline
+export function currentThread(): ThreadBlock {
+  return changetype<ThreadBlock>(<usize>gsLoad64(THREAD_SELF));
+}
+
+/** Address of the slot that remembers a readable page with this address. */
+// @ts-ignore: decorator
+@inline
+export function knownPageSlot(block: ThreadBlock, page: usize): usize {
+  return changetype<usize>(block) + PAGES + (((page >> 12) ^ (page >> 18)) & (KNOWN_PAGES - 1)) * 8;
+}
+
+export function forgetPages(block: ThreadBlock): void {
+  memory.fill(changetype<usize>(block) + PAGES, 0, KNOWN_PAGES * 8);
+}
+
+/** Takes a block whose thread is gone, or maps new ones. Address 0 when memory is out. Any thread may call this. */
+export function allocateBlock(): usize {
+  const pid = currentPid();
+  for (let p = <usize>atomic.load<u64>(blockList()); p; p = changetype<ThreadBlock>(p).next) {
+    const block = changetype<ThreadBlock>(p);
+    const state = atomic.load<u32>(stateOf(block));
+    if (state == BLOCK_USED) continue;
+    if (state == BLOCK_EXITING && syscall6(SYS_TGKILL, pid, block.tid, 0, 0, 0, 0) != -ESRCH) continue;
+    if (atomic.cmpxchg<u32>(stateOf(block), state, BLOCK_USED) == state) return clearBlock(block);
+  }
+  const pages = mapPages(BLOCKS_AT_ONCE * THREAD_SIZE);
+  if (failed(pages)) return 0;
+  for (let i: usize = 1; i < BLOCKS_AT_ONCE; i++) pushBlock(changetype<ThreadBlock>(<usize>pages + i * THREAD_SIZE));
+  const first = changetype<ThreadBlock>(<usize>pages);
+  first.state = BLOCK_USED;
+  pushBlock(first);
+  return clearBlock(first);
+}
+
+function clearBlock(block: ThreadBlock): usize {
+  block.self = changetype<usize>(block);
+  block.cursor = CURSOR_NONE;
+  block.vforkDepth = 0;
+  block.execPages = 0;
+  block.tid = 0;
+  forgetPages(block);
+  return changetype<usize>(block);
+}
+
+function pushBlock(block: ThreadBlock): void {
+  while (true) {
+    const head = atomic.load<u64>(blockList());
+    block.next = <usize>head;
+    if (atomic.cmpxchg<u64>(blockList(), head, <u64>changetype<usize>(block)) == head) return;
+  }
+}
+
+/** The head of the list lives in a word of its own, because atomics work on addresses. */
+const headWord: StaticArray<u64> = [0];
+// @ts-ignore: decorator
+@inline
+function blockList(): usize {
+  return changetype<usize>(headWord);
+}
+
+// @ts-ignore: decorator
+@inline
+function stateOf(block: ThreadBlock): usize {
+  return changetype<usize>(block) + offsetof<ThreadBlock>("state");
+}
+
+/** Makes `block` the calling thread's own. */
+export function adoptBlock(block: ThreadBlock): void {
+  syscall6(SYS_ARCH_PRCTL, ARCH_SET_GS, changetype<usize>(block), 0, 0, 0, 0);
+  refreshIdentity(block);
+}
+
+export function refreshIdentity(block: ThreadBlock): void {
+  block.tid = <u32>syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0);
+  block.pid = currentPid();
+}
+
+export function currentPid(): u32 {
+  return <u32>syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0);
+}
+
+export function freeBlock(block: ThreadBlock): void {
+  atomic.store<u32>(stateOf(block), BLOCK_FREE);
+}
+
+/** The calling thread is about to end: its block may be taken once the kernel has forgotten it. */
+export function retireBlock(block: ThreadBlock): void {
+  atomic.store<u32>(stateOf(block), BLOCK_EXITING);
+}
+
+/** In the child of a fork: the other threads exist only in the parent. */
+export function freeOtherBlocks(own: ThreadBlock): void {
+  for (let p = <usize>load<u64>(blockList()); p; p = changetype<ThreadBlock>(p).next) {
+    const block = changetype<ThreadBlock>(p);
+    if (block != own) block.state = BLOCK_FREE;
+  }
+}
+
+/** Null when vforks nest too deep. */
+export function pushVfork(block: ThreadBlock): usize {
+  if (block.vforkDepth >= VFORK_DEPTH) return 0;
+  return changetype<usize>(block) + VFORKS + <usize>block.vforkDepth++ * offsetof<VforkEntry>();
+}
+
+/** The entry of the parent whose stack pointer is `stackPointer`, taken off with all above it; 0 when there is none. */
+export function popVfork(block: ThreadBlock, stackPointer: usize): usize {
+  for (let i = block.vforkDepth; i > 0; i--) {
+    const entry = changetype<VforkEntry>(changetype<usize>(block) + VFORKS + <usize>(i - 1) * offsetof<VforkEntry>());
+    if (entry.stackPointer == stackPointer) {
+      block.vforkDepth = i - 1;
+      return changetype<usize>(entry);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,139 @@
+/** The records of the ring: what happened, in the words of src/image/layout.ts. */
+import {
+  CHILD_PPID,
+  CHILD_PTID,
+  ENTER_ARGS,
+  ENTER_IP,
+  ENTER_NR,
+  ENTER_PAYLOADS,
+  EXIT_ENTER_TSC,
+  EXIT_NR,
+  EXIT_PAYLOADS,
+  EXIT_RESULT,
+  FRAME_RETURN,
+  GAP_KIND,
+  GAP_PAYLOADS,
+  GAP_VALUE,
+  PAYLOAD_HEADER,
+  RING_ROW_SIZE,
+  RING_ROWS,
+  RING_TABLE,
+  ROW_ENTER,
+  ROW_EXIT,
+  ROW_RECORD,
+  START_BEGIN_TSC,
+  START_LEFT,
+  START_PATCHED,
+  START_PAYLOADS,
+  START_PID,
+  START_PPID,
+  START_TIME,
+  TYPE_CHILD,
+  TYPE_ENTER,
+  TYPE_EXIT,
+  TYPE_GAP,
+  TYPE_START,
+} from "../../src/image/layout";
+import type { Frame } from "../hook/frame";
+import { currentPid } from "../process/thread";
+import { rdtsc, syscall6 } from "../std/raw";
+import { failed, SYS_GETPPID } from "../std/sys";
+import { copyAll, planAll, writeString } from "./capture";
+import { commit, realTime, reserve, ring, stamp } from "./ring";
+
+const NO_ROW: StaticArray<u64> = [0, 0, 0, 0];
+
+/** Row of the recording table; numbers without one are recorded with raw arguments. */
+// @ts-ignore: decorator
+@inline
+function rowOf(nr: u32): usize {
+  return nr < RING_ROWS ? ring + RING_TABLE + <usize>nr * RING_ROW_SIZE : changetype<usize>(NO_ROW);
+}
+
+/** Whether the session asks for this number. */
+export function recorded(nr: u32): bool {
+  return nr >= RING_ROWS || (load<u16>(rowOf(nr)) & ROW_RECORD) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function hasCaptures(captures: usize): bool {
+  return (load<u64>(captures) | load<u32>(captures, 8)) != 0;
+}
+
+export function recordEnter(f: Frame): void {
+  const nr = <u32>f.nr;
+  const captures = rowOf(nr) + ROW_ENTER;
+  const payloads: u32 = hasCaptures(captures) ? planAll(f, captures) : 0;
+  const tsc = rdtsc();
+  f.tsc = tsc;
+  const record = reserve(ENTER_PAYLOADS + payloads);
+  if (!record) return;
+  stamp(record, tsc);
+  store<u32>(record, nr, ENTER_NR);
+  store<u64>(record, load<u64>(changetype<usize>(f), FRAME_RETURN), ENTER_IP);
+  store<u64>(record, f.a0, ENTER_ARGS);
+  store<u64>(record, f.a1, ENTER_ARGS + 8);
+  store<u64>(record, f.a2, ENTER_ARGS + 16);
+  store<u64>(record, f.a3, ENTER_ARGS + 24);
+  store<u64>(record, f.a4, ENTER_ARGS + 32);
+  store<u64>(record, f.a5, ENTER_ARGS + 40);
+  if (payloads) copyAll(f, captures, record + ENTER_PAYLOADS);
+  commit(record, TYPE_ENTER);
+}
+
+export function recordExit(f: Frame): void {
+  const nr = <u32>f.nr;
+  const captures = rowOf(nr) + ROW_EXIT;
+  const payloads: u32 = hasCaptures(captures) && !failed(<i64>f.result) ? planAll(f, captures) : 0;
+  const record = reserve(EXIT_PAYLOADS + payloads);
+  if (!record) return;
+  stamp(record, rdtsc());
+  store<u32>(record, nr, EXIT_NR);
+  store<u64>(record, f.tsc, EXIT_ENTER_TSC);
+  store<u64>(record, f.result, EXIT_RESULT);
+  if (payloads) copyAll(f, captures, record + EXIT_PAYLOADS);
+  commit(record, TYPE_EXIT);
+}
+
+// @ts-ignore: decorator
+@inline
+function stringRecordSize(payloads: u32, length: u32): u32 {
+  return payloads + PAYLOAD_HEADER + ((length + 7) & ~7);
+}
+
+/** A program image starts: `path` (not NUL-terminated) is its executable. */
+export function recordStart(path: usize, length: u32, beginTsc: u64, patched: u32, left: u32): void {
+  const record = reserve(stringRecordSize(START_PAYLOADS, length));
+  if (!record) return;
+  store<u32>(record, currentPid(), START_PID);
+  store<u32>(record, <u32>syscall6(SYS_GETPPID, 0, 0, 0, 0, 0, 0), START_PPID);
+  store<u64>(record, realTime(), START_TIME);
+  stamp(record, rdtsc());
+  store<u64>(record, beginTsc, START_BEGIN_TSC);
+  store<u32>(record, patched, START_PATCHED);
+  store<u32>(record, left, START_LEFT);
+  writeString(record + START_PAYLOADS, path, length);
+  commit(record, TYPE_START);
+}
+
+export function recordGap(kind: u32, value: u64, detail: usize, length: u32): void {
+  if (!ring) return;
+  const record = reserve(stringRecordSize(GAP_PAYLOADS, length));
+  if (!record) return;
+  stamp(record, rdtsc());
+  store<u32>(record, kind, GAP_KIND);
+  store<u64>(record, value, GAP_VALUE);
+  writeString(record + GAP_PAYLOADS, detail, length);
+  commit(record, TYPE_GAP);
+}
+
+/** First record of a new process or thread. */
+export function recordChild(parentPid: u32, parentTid: u32): void {
+  const record = reserve(24);
+  if (!record) return;
+  stamp(record, rdtsc());
+  store<u32>(record, parentPid, CHILD_PPID);
+  store<u32>(record, parentTid, CHILD_PTID);
+  commit(record, TYPE_CHILD);
+}

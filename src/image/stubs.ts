@@ -1,0 +1,198 @@
+/**
+ * The machine code between the sled and the compiled guest. One template, written with the assembler; the disassembly is
+ * checked by a test.
+ *
+ * Who runs this: every thread of the program, at every rewritten system call, at any stack depth, also in signal handlers
+ * and in a child of vfork. On entry rax is the number (below 4096: it landed in the sled), [rsp] is the address after the
+ * call site, all other registers are the program's. As after a real `syscall`, only rax, rcx (return address) and r11
+ * (flags) change. Nothing above the frame is written but the return slot; vector registers are never touched.
+ */
+
+import type { ObjectFile } from "../compiler/object.ts";
+import {
+  Assembler,
+  gs,
+  indexed,
+  mem,
+  type Reg,
+  r8,
+  r9,
+  r10,
+  r11,
+  rax,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+  symbol,
+} from "../compiler/x64.ts";
+import {
+  ACTION_NUMBERS,
+  FRAME_ARGS,
+  FRAME_FLAGS,
+  FRAME_NR,
+  FRAME_RESULT,
+  FRAME_RETURN,
+  THREAD_RETURN,
+  VERDICT_CALL_EXIT,
+  VERDICT_RAW,
+  VERDICT_SKIP,
+} from "./layout.ts";
+
+const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
+/** Bytes from the frame to the program's stack pointer. */
+const TO_PROGRAM = FRAME_RETURN + 8;
+const STACK_POINTER = rsp.dwarf;
+
+const slot = (offset: number) => mem(rsp, offset);
+
+function saveArguments(a: Assembler): void {
+  ARGUMENTS.forEach((register, i) => {
+    a.mov(64, slot(FRAME_ARGS + 8 * i), register);
+  });
+}
+
+function loadArguments(a: Assembler): void {
+  ARGUMENTS.forEach((register, i) => {
+    a.mov(64, register, slot(FRAME_ARGS + 8 * i));
+  });
+}
+
+/** OF to al, SF ZF AF PF CF to ah; rax is spent. */
+function saveFlags(a: Assembler): void {
+  a.op("lahf");
+  a.setcc("o", rax);
+  a.mov(64, slot(FRAME_FLAGS), rax);
+}
+
+/** `add` sets OF from al (1 + 127 overflows), `sahf` the rest; rax is spent. */
+function loadFlags(a: Assembler): void {
+  a.mov(64, rax, slot(FRAME_FLAGS));
+  a.add(8, rax, 0x7f);
+  a.op("sahf");
+}
+
+/** Back to the program with the result in r11; arguments are in their registers already. */
+function leave(a: Assembler): void {
+  loadFlags(a);
+  a.op("pushfq"); // the kernel leaves rflags in r11
+  a.mov(64, rax, r11);
+  a.pop(r11);
+  a.mov(64, rcx, slot(FRAME_RETURN));
+  a.lea(64, rsp, mem(rsp, TO_PROGRAM));
+  outsideFrame(a);
+  a.jmp(rcx);
+}
+
+/** From here on rsp is the frame. */
+const insideFrame = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: TO_PROGRAM }, []);
+/** From here on rsp is the program's, and the word below it is the return address. */
+const outsideFrame = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+/** From here on rsp points to the return address. */
+const atReturnAddress = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+
+/** Everything as the program had it, rax the number, and the program's own stack pointer. */
+function asTheProgram(a: Assembler): void {
+  loadArguments(a);
+  loadFlags(a);
+  a.mov(64, rax, slot(FRAME_NR));
+  a.lea(64, rsp, mem(rsp, TO_PROGRAM));
+  outsideFrame(a);
+}
+
+export function entryStub(): ObjectFile {
+  const a = new Assembler();
+  const decided = a.label();
+  const answer = a.label();
+  const restore = a.label();
+
+  // Nobody looks at this number: five bytes, and no flags changed on the way here.
+  a.mark("zp_bypass");
+  atReturnAddress(a);
+  a.op("syscall");
+  a.pop(rcx);
+  outsideFrame(a);
+  a.jmp(rcx);
+
+  a.mark("zp_entry");
+  atReturnAddress(a);
+  a.lea(64, r11, symbol("zp_actions"));
+  a.movzx(rcx, 8, indexed(r11, rax));
+  a.bytes(0xe3, 0x100 - 19); // jrcxz zp_bypass
+
+  a.lea(64, rsp, mem(rsp, -FRAME_RETURN));
+  insideFrame(a);
+  a.mov(64, slot(FRAME_NR), rax);
+  saveArguments(a);
+  saveFlags(a);
+  a.mov(64, rdi, rsp);
+  a.call("on_enter");
+  a.cmp(32, rax, VERDICT_CALL_EXIT);
+  a.jcc("ae", decided);
+
+  // VERDICT_CALL
+  loadArguments(a);
+  a.mov(64, rax, slot(FRAME_NR));
+  a.op("syscall");
+  a.mov(64, r11, rax);
+  leave(a);
+
+  insideFrame(a);
+  a.bind(decided);
+  a.jcc("ne", answer);
+
+  // VERDICT_CALL_EXIT
+  loadArguments(a);
+  a.mov(64, rax, slot(FRAME_NR));
+  a.op("syscall");
+  a.mov(64, slot(FRAME_RESULT), rax);
+  a.mov(64, rdi, rsp);
+  a.call("on_exit");
+  a.bind(restore);
+  loadArguments(a);
+  a.mov(64, r11, slot(FRAME_RESULT));
+  leave(a);
+
+  insideFrame(a);
+  a.bind(answer);
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("e", restore);
+  a.cmp(32, rax, VERDICT_RAW);
+  const noStack = a.label();
+  a.jcc("ne", noStack);
+
+  // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
+  asTheProgram(a);
+  a.op("syscall");
+  a.lea(64, rsp, mem(rsp, -TO_PROGRAM));
+  insideFrame(a);
+  a.mov(64, slot(FRAME_RESULT), rax);
+  saveArguments(a);
+  saveFlags(a);
+  a.mov(64, rdi, rsp);
+  a.call("on_raw_exit");
+  a.jmp(restore);
+
+  // VERDICT_NOSTACK: the return address waits in the thread block.
+  insideFrame(a);
+  a.bind(noStack);
+  asTheProgram(a);
+  a.op("syscall");
+  a.mov(64, rcx, gs(THREAD_RETURN));
+  a.jmp(rcx);
+
+  return {
+    code: [a.finish("zp_stub", { align: 64 })],
+    data: [
+      {
+        name: "zp_actions",
+        bytes: new Uint8Array(0),
+        size: ACTION_NUMBERS,
+        align: 64,
+        writable: true,
+        relocs: [],
+      },
+    ],
+  };
+}
