@@ -1,0 +1,30 @@
+import type { Rows } from "../row.ts";
+
+/** Address space and memory policy. */
+export const MEMORY = {
+  mmap: "addr:pointer length:ulong prot:flags(prot) flags:mmap_flags fd:fd offset:offhex = pointer",
+  mprotect: "addr:pointer len:ulong prot:flags(prot)",
+  pkey_mprotect: "addr:pointer len:ulong prot:flags(prot) pkey:int",
+  pkey_alloc: "flags:hex access_rights:flags(pkey)",
+  pkey_free: "pkey:int",
+  munmap: "addr:pointer length:ulong",
+  brk: "addr:pointer = pointer",
+  mremap: "old_address:pointer old_size:ulong new_size:ulong flags:flags(mremap) new_address:remap_to(flags) = pointer",
+  remap_file_pages: "addr:pointer size:ulong prot:flags(prot) pgoff:ulong flags:mmap_flags",
+  madvise: "addr:pointer length:ulong advice:enum(madvise)",
+  msync: "addr:pointer length:ulong flags:flags(msync)",
+  mincore: "addr:pointer length:ulong vec:pointer",
+  mlock: "addr:pointer len:ulong",
+  mlock2: "addr:pointer len:ulong flags:flags(mlock)",
+  munlock: "addr:pointer len:ulong",
+  mlockall: "flags:flags(mlockall)",
+  munlockall: "",
+  mseal: "addr:pointer len:ulong flags:hex",
+  map_shadow_stack: "addr:pointer size:ulong flags:hex32",
+  mbind: "addr:pointer len:ulong mode:mempolicy nodemask:pointer maxnode:ulong flags:flags(mbind)",
+  set_mempolicy: "mode:mempolicy nodemask:pointer maxnode:ulong",
+  get_mempolicy: "mode:pointer nodemask:pointer maxnode:ulong addr:pointer flags:flags(get_mempolicy)",
+  set_mempolicy_home_node: "start:pointer len:ulong home_node:ulong flags:hex",
+  migrate_pages: "pid:int maxnode:ulong old_nodes:pointer new_nodes:pointer",
+  move_pages: "pid:int count:ulong pages:pointer nodes:pointer status:pointer flags:flags(mbind)",
+} satisfies Rows;
