@@ -1,10 +1,11 @@
 /** Writes linked guest code as ELF64 files: a shared object for LD_PRELOAD, or an executable without any library. */
 import { createHash } from "node:crypto";
+import { ehFrame, ehFrameHeader, ehFrameHeaderSize, isUnwindable } from "../compiler/eh-frame.ts";
 import type { LinkedImage, LinkedSymbol, LinkOptions, Region, RegionName } from "../compiler/link.ts";
 import { link } from "../compiler/link.ts";
 import type { ObjectFile } from "../compiler/object.ts";
 import { ZpolineError } from "../errors.ts";
-import { ByteWriter } from "./bytes.ts";
+import { alignUp, ByteWriter } from "./bytes.ts";
 import * as elf from "./constants.ts";
 import { dynamicSymbols, dynamicTable, relocationTable } from "./dynamic.ts";
 import { assembleFile, MAX_HEADERS } from "./file.ts";
@@ -137,6 +138,7 @@ function loadedSections(image: LinkedImage, container: Container, indexOf: (regi
   const dynamic = new Placer(image.dynamicAddress);
   tables.add(buildIdNote());
   if (image.positionIndependent) addDynamic(tables, dynamic, image, container, indexOf);
+  if (image.code.some(isUnwindable)) addUnwind(tables, image);
   const regions = (["rodata", "text"] as const).flatMap((name) => regionSection(image, name));
   const writable = (["relro", "data", "bss"] as const).flatMap((name) => regionSection(image, name));
   return {
@@ -197,6 +199,16 @@ function addDynamic(
   }
   entries.push([elf.DT_FLAGS, elf.DF_BIND_NOW], [elf.DT_FLAGS_1, container.flags1]);
   dynamic.add(dynamicTable(entries));
+}
+
+/** The index comes first; it is as long as there are functions, so that the frames' address is known before it. */
+function addUnwind(tables: Placer, image: LinkedImage): void {
+  const indexAddress = tables.next(4);
+  const frameAddress = alignUp(indexAddress + ehFrameHeaderSize(image.code), 8);
+  const frame = ehFrame(image.code, frameAddress);
+  const index = ehFrameHeader(frame, frameAddress, indexAddress);
+  tables.add({ name: ".eh_frame_hdr", type: elf.SHT_PROGBITS, bytes: index, align: 4 });
+  tables.add({ name: ".eh_frame", type: elf.SHT_PROGBITS, bytes: frame.bytes, align: 8 });
 }
 
 const REGION_SECTIONS = {
