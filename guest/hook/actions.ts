@@ -1,12 +1,96 @@
-/** The action table (ACTION_* in src/image/layout.ts): a symbol of the machine code templates. */
+/**
+ * Which numbers the entry stub hands to us (ACTION_* in src/image/layout.ts). The table is a symbol of the machine code
+ * templates; it is filled before anything is hooked and never changed afterwards.
+ */
+import {
+  ACTION_CONSTANT,
+  ACTION_NOOP,
+  ACTION_NUMBERS,
+  ACTION_RECORD,
+  ACTION_SPECIAL,
+} from "../../src/image/layout";
+import { hookVariable } from "../process/environment";
+import { recorded } from "../record/record";
+import { ring } from "../record/ring";
+import { readDecimal, startsWith } from "../std/bytes";
+import { cstr } from "../std/cstr";
+import {
+  SYS_BRK,
+  SYS_CLONE,
+  SYS_CLONE3,
+  SYS_EXECVE,
+  SYS_EXECVEAT,
+  SYS_EXIT,
+  SYS_EXIT_GROUP,
+  SYS_FORK,
+  SYS_IO_URING_SETUP,
+  SYS_MMAP,
+  SYS_MPROTECT,
+  SYS_MREMAP,
+  SYS_MUNMAP,
+  SYS_PKEY_MPROTECT,
+  SYS_RT_SIGRETURN,
+  SYS_SHMAT,
+  SYS_SHMDT,
+  SYS_VFORK,
+} from "../std/sys";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_actions")
 declare function zp_actions(): usize;
 
-/** Address of the table: one byte per system call number. */
+/** ACTION_* bits of a number below ACTION_NUMBERS. */
 // @ts-ignore: decorator
 @inline
-export function actions(): usize {
-  return zp_actions();
+export function actionOf(nr: u32): u32 {
+  return load<u8>(zp_actions() + <usize>nr);
+}
+
+function mark(nr: u64, action: u32): void {
+  const at = zp_actions() + <usize>nr;
+  store<u8>(at, load<u8>(at) | <u8>action);
+}
+
+/** The calls that need care whether anybody looks at them or not: see specialEnter in dispatch.ts. */
+const SPECIAL: StaticArray<u64> = [
+  SYS_CLONE,
+  SYS_CLONE3,
+  SYS_FORK,
+  SYS_VFORK,
+  SYS_RT_SIGRETURN,
+  SYS_EXECVE,
+  SYS_EXECVEAT,
+  SYS_EXIT,
+  SYS_EXIT_GROUP,
+  SYS_MMAP,
+  SYS_MPROTECT,
+  SYS_PKEY_MPROTECT,
+  SYS_MUNMAP,
+  SYS_MREMAP,
+  SYS_BRK,
+  SYS_SHMAT,
+  SYS_SHMDT,
+  SYS_IO_URING_SETUP,
+];
+const SPECIAL_COUNT: u32 = 18;
+
+export function setActions(): void {
+  for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
+  if (ring) {
+    for (let nr: u32 = 0; nr < ACTION_NUMBERS; nr++) {
+      if (recorded(nr)) mark(nr, ACTION_RECORD);
+    }
+  }
+  if (hookVariable) setBuiltInHook(hookVariable);
+}
+
+/** ZPOLINE_HOOK=constant:NR answers 0 without a call; noop:NR goes through the stub to the kernel. For measurements. */
+function setBuiltInHook(text: usize): void {
+  if (startsWith(text, cstr("constant:"))) markNumber(text + 9, ACTION_CONSTANT);
+  if (startsWith(text, cstr("noop:"))) markNumber(text + 5, ACTION_NOOP);
+}
+
+function markNumber(text: usize, action: u32): void {
+  const nr = readDecimal(text);
+  if (nr < ACTION_NUMBERS) mark(nr, action);
 }

@@ -29,7 +29,6 @@ import {
   failed,
   MAP_FIXED,
   PROT_EXEC,
-  SYS_BRK,
   SYS_CLONE,
   SYS_CLONE3,
   SYS_EXECVE,
@@ -40,20 +39,17 @@ import {
   SYS_IO_URING_SETUP,
   SYS_MMAP,
   SYS_MPROTECT,
-  SYS_MREMAP,
   SYS_MUNMAP,
   SYS_PKEY_MPROTECT,
   SYS_RT_SIGRETURN,
-  SYS_SHMAT,
-  SYS_SHMDT,
   SYS_VFORK,
 } from "../std/sys";
-import { actions } from "./actions";
+import { actionOf } from "./actions";
 import type { Frame } from "./frame";
 
 /** Called by the stub before the call; answers a VERDICT_*. */
 export function on_enter(f: Frame): u32 {
-  const action = <u32>load<u8>(actions() + <usize>(<u32>f.nr));
+  const action = actionOf(<u32>f.nr);
   if (action & ACTION_CONSTANT) {
     f.result = 0;
     return VERDICT_SKIP;
@@ -68,7 +64,7 @@ export function on_enter(f: Frame): u32 {
 
 /** Called by the stub after the call, when on_enter asked for it. */
 export function on_exit(f: Frame): void {
-  const action = <u32>load<u8>(actions() + <usize>(<u32>f.nr));
+  const action = actionOf(<u32>f.nr);
   if (action & ACTION_SPECIAL) specialExit(f);
   if (action & ACTION_RECORD) recordExit(f);
 }
@@ -76,7 +72,7 @@ export function on_exit(f: Frame): void {
 /** Called after a VERDICT_RAW call, in a new frame: only `result` and the argument registers are known. */
 export function on_raw_exit(f: Frame): void {
   afterClone(f);
-  if (f.result && load<u8>(actions() + <usize>(<u32>f.nr)) & ACTION_RECORD) recordExit(f);
+  if (f.result && actionOf(<u32>f.nr) & ACTION_RECORD) recordExit(f);
 }
 
 function specialEnter(f: Frame, verdict: u32): u32 {
@@ -131,31 +127,4 @@ function specialExit(f: Frame): void {
 /** Whether a munmap takes away memory that the stub itself stands on (the end of a thread in musl). */
 function unmapsOwnStack(f: Frame): bool {
   return f.a0 < <u64>programStack(f) && f.a0 + f.a1 > <u64>changetype<usize>(f);
-}
-
-/** The numbers that need care whether anybody looks at them or not. */
-export function markSpecial(): void {
-  const table = actions();
-  mark(table, SYS_CLONE);
-  mark(table, SYS_CLONE3);
-  mark(table, SYS_FORK);
-  mark(table, SYS_VFORK);
-  mark(table, SYS_RT_SIGRETURN);
-  mark(table, SYS_EXECVE);
-  mark(table, SYS_EXECVEAT);
-  mark(table, SYS_EXIT);
-  mark(table, SYS_EXIT_GROUP);
-  mark(table, SYS_MMAP);
-  mark(table, SYS_MPROTECT);
-  mark(table, SYS_PKEY_MPROTECT);
-  mark(table, SYS_MUNMAP);
-  mark(table, SYS_MREMAP);
-  mark(table, SYS_BRK);
-  mark(table, SYS_SHMAT);
-  mark(table, SYS_SHMDT);
-  mark(table, SYS_IO_URING_SETUP);
-}
-
-function mark(table: usize, nr: u64): void {
-  store<u8>(table + <usize>nr, load<u8>(table + <usize>nr) | ACTION_SPECIAL);
 }

@@ -193,6 +193,8 @@ export function entryStub(): ObjectFile {
         writable: true,
         relocs: [],
       },
+      // Filled in by the dynamic loader with the address of libc's `environ`, or 0.
+      { name: "zp_environ", bytes: new Uint8Array(8), size: 8, align: 8, writable: true, relocs: [] },
     ],
   };
 }

@@ -1,0 +1,60 @@
+/**
+ * The preload door: what ld.so runs when it has loaded libzpoline.so, before the program's first instruction. One thread
+ * exists; nothing is hooked until rewriteAll.
+ */
+import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
+import { setActions } from "./hook/actions";
+import { sessionPath, takeEnvironment } from "./process/environment";
+import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
+import { recordGap, recordStart } from "./record/record";
+import { attachRing, closeChunksOf, ring } from "./record/ring";
+import { leftSites, patchedSites, rewriteAll } from "./rewrite/rewrite";
+import { mapSled } from "./rewrite/sled";
+import { cstr } from "./std/cstr";
+import { fatal } from "./std/log";
+import { rdtsc, syscall6 } from "./std/raw";
+import { failed, mapPages, SYS_READLINK, unmapPages } from "./std/sys";
+
+export { on_enter, on_exit, on_raw_exit } from "./hook/dispatch";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_environ")
+declare function zp_environ(): usize;
+
+/** DT_INIT_ARRAY entry. glibc passes the three arguments of main; musl passes nothing, but has set `environ`. */
+export function on_load(argc: u32, argv: usize, variables: usize): void {
+  const begin = rdtsc();
+  const environ = load<usize>(zp_environ());
+  takeEnvironment(environ ? load<usize>(environ) : variables);
+  const block = allocateBlock();
+  if (!block) {
+    fatal(cstr("cannot allocate memory"), 12, cstr("raise the limit of address space (ulimit -v)"));
+    return;
+  }
+  adoptBlock(changetype<ThreadBlock>(block));
+  if (sessionPath && attachRing(sessionPath)) closeChunksOf(currentPid());
+  setActions();
+  const sled = mapSled();
+  if (failed(sled)) withoutSled(<u64>-sled);
+  else rewriteAll();
+  if (ring) sayStart(begin);
+}
+
+/** The first process of a session, or a program without one, does not run unhooked; a later process does, as a gap. */
+function withoutSled(errno: u64): void {
+  const root = ring ? load<u32>(ring + RING_H_ROOT) : 0;
+  if (root && root != currentPid()) {
+    recordGap(GAP_NO_VA0, errno, cstr("mmap at address 0"), 17);
+    return;
+  }
+  fatal(cstr("cannot map the trampoline at address 0"), errno, cstr("run as root, or: sysctl -w vm.mmap_min_addr=0"));
+}
+
+function sayStart(begin: u64): void {
+  if (!load<u32>(ring + RING_H_ROOT)) store<u32>(ring + RING_H_ROOT, currentPid());
+  const page = mapPages(4096);
+  if (failed(page)) return;
+  const length = syscall6(SYS_READLINK, cstr("/proc/self/exe"), <u64>page, 4096, 0, 0, 0);
+  recordStart(<usize>page, length > 0 ? <u32>length : 0, begin, patchedSites, leftSites);
+  unmapPages(<usize>page, 4096);
+}

@@ -1,0 +1,18 @@
+/** The shared object of the preload door, from its parts: the compiled guest and the entry stub. Pure but for the compiler. */
+import { compileGuest } from "../compiler/compile.ts";
+import { writeSharedObject } from "../elf/write.ts";
+import { entryStub } from "./stubs.ts";
+
+export const LIBRARY_NAME = "libzpoline.so";
+
+/** Compiles the guest whose entry module is `entry` (a path) and links it. */
+export async function buildLibrary(entry: string): Promise<Uint8Array> {
+  const { object } = await compileGuest({ entry });
+  return writeSharedObject([entryStub(), object], {
+    soname: LIBRARY_NAME,
+    init: ["on_load"],
+    imports: { environ: "zp_environ" },
+    // First of all constructors, so that those of other libraries are hooked; and never unloaded: patched code calls it.
+    flags: ["initfirst", "nodelete"],
+  });
+}
