@@ -164,10 +164,10 @@ export function decode(insn: Insn, address: usize, end: usize): u32 {
     if (kind == KIND_GROUP) {
       const group = entry >> OP_HIGH_SHIFT;
       const reg = (modrm >> 3) & 7;
-      if (!((unchecked(GROUP_VALID[group]) >> reg) & 1)) {
+      if (!((<u32>unchecked(GROUP_VALID[group]) >> reg) & 1)) {
         if (group != GROUP_C6 || modrm != 0xf8) return 0;
         if (op == 0xc7) kind = KIND_BRANCH; // xbegin; c6 f8 is xabort
-      } else if ((unchecked(GROUP_WRITES[group]) >> reg) & 1) {
+      } else if ((<u32>unchecked(GROUP_WRITES[group]) >> reg) & 1) {
         entry |= OP_WRITES_RM;
       }
       if (group == GROUP_F6 && reg < 2) immediate = op & 1 ? IMM_Z : IMM_8;
@@ -264,7 +264,7 @@ function impliedPrefix(prefixes: u32): u32 {
 function vectorEntry(map: u32, op: u32, implied: u32, evex: bool): u32 {
   if (map == 0 || map == 4 || map > 6) return 0;
   const row = map > 4 ? map - 2 : map - 1;
-  if (!((unchecked(VECTOR[(row << 8) | op]) >> (evex ? implied + 4 : implied)) & 1)) return 0;
+  if (!((<u32>unchecked(VECTOR[(row << 8) | op]) >> (evex ? implied + 4 : implied)) & 1)) return 0;
   if (map == 3) return OP_MODRM | IMM_8;
   if (map != 1) return OP_MODRM;
   if (op == 0x77) return OP_ADDRESS_ONLY; // vzeroupper, vzeroall: no operand
