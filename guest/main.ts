@@ -2,6 +2,7 @@
  * The preload door: what ld.so runs when it has loaded libzpoline.so, before the program's first instruction. One thread
  * exists; nothing is hooked until rewriteAll.
  */
+// asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
 import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
 import { setActions } from "./hook/actions";
 import { sessionPath, takeEnvironment } from "./process/environment";
@@ -10,10 +11,10 @@ import { recordGap, recordStart } from "./record/record";
 import { attachRing, closeChunksOf, ring } from "./record/ring";
 import { leftSites, patchedSites, rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
-import { cstr } from "./std/cstr";
-import { fatal } from "./std/log";
-import { rdtsc, syscall6 } from "./std/raw";
-import { failed, mapPages, SYS_READLINK, unmapPages } from "./std/sys";
+import { cstr } from "../guest/std/cstr";
+import { fatal } from "../guest/std/log";
+import { rdtsc, syscall6 } from "../guest/std/raw";
+import { failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
 export { on_enter, on_exit, on_raw_exit } from "./hook/dispatch";
 

@@ -77,7 +77,7 @@ const SPECIAL_COUNT: u32 = 18;
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
   if (ring) {
-    for (let nr: u32 = 0; nr < ACTION_NUMBERS; nr++) {
+    for (let nr: u32 = 0; nr < <u32>ACTION_NUMBERS; nr++) {
       if (recorded(nr)) mark(nr, ACTION_RECORD);
     }
   }
@@ -92,5 +92,5 @@ function setBuiltInHook(text: usize): void {
 
 function markNumber(text: usize, action: u32): void {
   const nr = readDecimal(text);
-  if (nr < ACTION_NUMBERS) mark(nr, action);
+  if (nr < <u64>ACTION_NUMBERS) mark(nr, action);
 }

@@ -45,7 +45,7 @@ import {
   SYS_VFORK,
 } from "../std/sys";
 import { actionOf } from "./actions";
-import type { Frame } from "./frame";
+import { Frame } from "./frame";
 
 /** Called by the stub before the call; answers a VERDICT_*. */
 export function on_enter(f: Frame): u32 {

@@ -5,7 +5,7 @@
  * the site was patched). A parent in vfork shares its stack with its child; its words are kept in the thread block.
  */
 import { FRAME_RETURN } from "../../src/image/layout";
-import type { Frame } from "../hook/frame";
+import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { releaseChunk, ring } from "../record/ring";
@@ -20,8 +20,8 @@ import {
   popVfork,
   pushVfork,
   refreshIdentity,
-  type ThreadBlock,
-  type VforkEntry,
+  ThreadBlock,
+  VforkEntry,
 } from "./thread";
 
 /** The words below the stack pointer with which parent or child returns. */

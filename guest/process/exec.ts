@@ -2,13 +2,13 @@
  * execve and execveat: the next image is hooked as well. Our two variables were taken out of the environment that the
  * program sees (see environment.ts); here they are put into the one that it hands on.
  */
-import type { Frame } from "../hook/frame";
+import { Frame } from "../hook/frame";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { copyString, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
 import { libraryPath, sessionPath } from "./environment";
-import { currentThread, type ThreadBlock } from "./thread";
+import { currentThread, ThreadBlock } from "./thread";
 
 const MOST_VARIABLES: usize = 1 << 20;
 const MOST_PRELOAD: usize = 65536;

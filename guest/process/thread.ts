@@ -160,7 +160,9 @@ export function freeOtherBlocks(own: ThreadBlock): void {
 /** Null when vforks nest too deep. */
 export function pushVfork(block: ThreadBlock): usize {
   if (block.vforkDepth >= VFORK_DEPTH) return 0;
-  return changetype<usize>(block) + VFORKS + <usize>block.vforkDepth++ * offsetof<VforkEntry>();
+  const index = block.vforkDepth;
+  block.vforkDepth = index + 1;
+  return changetype<usize>(block) + VFORKS + <usize>index * offsetof<VforkEntry>();
 }
 
 /** The entry of the parent whose stack pointer is `stackPointer`, taken off with all above it; 0 when there is none. */

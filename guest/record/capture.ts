@@ -21,7 +21,7 @@ import {
   RING_H_DATA_LIMIT,
   STRING_MAX,
 } from "../../src/image/layout";
-import type { Frame } from "../hook/frame";
+import { Frame } from "../hook/frame";
 import { argument } from "../hook/frame";
 import { NOT_READABLE, readable, readablePrefix, safeStringLength } from "./memory";
 import { ring } from "./ring";
@@ -171,7 +171,7 @@ function planStrings(array: usize): u32 {
     const s = load<usize>(p);
     if (!s) break;
     const length = safeStringLength(s, STRING_MAX);
-    if (length == NOT_READABLE || total + length + 1 > STRING_MAX) break;
+    if (length == NOT_READABLE || total + length + 1 > <usize>STRING_MAX) break;
     total += length + 1;
   }
   return <u32>total;

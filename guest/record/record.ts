@@ -34,7 +34,7 @@ import {
   TYPE_GAP,
   TYPE_START,
 } from "../../src/image/layout";
-import type { Frame } from "../hook/frame";
+import { Frame } from "../hook/frame";
 import { currentPid } from "../process/thread";
 import { rdtsc, syscall6 } from "../std/raw";
 import { failed, SYS_GETPPID } from "../std/sys";
@@ -47,12 +47,12 @@ const NO_ROW: StaticArray<u64> = [0, 0, 0, 0];
 // @ts-ignore: decorator
 @inline
 function rowOf(nr: u32): usize {
-  return nr < RING_ROWS ? ring + RING_TABLE + <usize>nr * RING_ROW_SIZE : changetype<usize>(NO_ROW);
+  return nr < <u32>RING_ROWS ? ring + RING_TABLE + <usize>nr * RING_ROW_SIZE : changetype<usize>(NO_ROW);
 }
 
 /** Whether the session asks for this number. */
 export function recorded(nr: u32): bool {
-  return nr >= RING_ROWS || (load<u16>(rowOf(nr)) & ROW_RECORD) != 0;
+  return nr >= <u32>RING_ROWS || (load<u16>(rowOf(nr)) & ROW_RECORD) != 0;
 }
 
 // @ts-ignore: decorator

@@ -48,7 +48,7 @@ import {
   SYS_CLOCK_GETTIME,
   SYS_MMAP,
   SYS_NANOSLEEP,
-  type Timespec,
+  Timespec,
 } from "../std/sys";
 
 const RING_BYTES: usize = RING_CHUNKS + RING_MAX_CHUNKS * RING_CHUNK_SIZE;
@@ -88,7 +88,7 @@ function entryOf(chunk: u32): usize {
 export function reserve(size: u32): usize {
   const cursor = gsXadd64(THREAD_CURSOR, size);
   const offset = <u32>cursor;
-  if (offset + size <= RING_CHUNK_SIZE) {
+  if (offset + size <= <u32>RING_CHUNK_SIZE) {
     const record = ring + RING_CHUNKS + <usize>(cursor >> 32) * RING_CHUNK_SIZE + offset;
     store<u32>(record, size, RECORD_SIZE);
     return record;
@@ -120,7 +120,7 @@ function reserveInNewChunk(size: u32): usize {
     closeChunk(gsXchg64(THREAD_CURSOR, <u64>chunk << 32));
     const cursor = gsXadd64(THREAD_CURSOR, size);
     // A handler may have filled the new chunk in between.
-    if (<u32>cursor + size > RING_CHUNK_SIZE) continue;
+    if (<u32>cursor + size > <u32>RING_CHUNK_SIZE) continue;
     const record = ring + RING_CHUNKS + <usize>(cursor >> 32) * RING_CHUNK_SIZE + <u32>cursor;
     store<u32>(record, size, RECORD_SIZE);
     return record;

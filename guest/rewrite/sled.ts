@@ -69,16 +69,16 @@ function slotAddress(prefix: u8): usize {
 }
 
 function fillSled(prefix: u8): void {
-  for (let p: usize = 0; p < SLED_SIZE; p += SLED_STEP) {
+  for (let p: usize = 0; p < <usize>SLED_SIZE; p += SLED_STEP) {
     store<u8>(p, SLED_JUMP);
-    for (let i: usize = 1; i < SLED_STEP - 1 && p + i < SLED_SIZE; i++) store<u8>(p + i, SLED_NOP);
-    if (p + SLED_STEP - 1 < SLED_SIZE) store<u8>(p + SLED_STEP - 1, prefix);
+    for (let i: usize = 1; i < <usize>SLED_STEP - 1 && p + i < <usize>SLED_SIZE; i++) store<u8>(p + i, SLED_NOP);
+    if (p + SLED_STEP - 1 < <usize>SLED_SIZE) store<u8>(p + SLED_STEP - 1, prefix);
   }
 }
 
 /** Every slot jumps to `exit`, where `jmp *0(%rip)` goes on to the entry stub, anywhere in the address space. */
 function fillSlots(slot: usize, exit: usize): void {
-  for (let n: usize = 0; n < SLED_SIZE; n += SLED_STEP) {
+  for (let n: usize = 0; n < <usize>SLED_SIZE; n += SLED_STEP) {
     store<u8>(slot, SLED_JUMP);
     store<u32>(slot + 1, <u32>(exit - (slot + SLED_STEP)));
     slot += SLED_STEP;
