@@ -50,7 +50,7 @@ export function isUnwindable({ unit }: PlacedCode): boolean {
 
 /**
  * .eh_frame at the given address. Units without unwind rows have no entry: unwinding ends there.
- * @throws ZpolineError LINK_UNIT for rows out of order or a register that is not saved at a multiple of 8 bytes.
+ * @throws ZpolineError LINK_UNIT for a register that is not saved at a multiple of 8 bytes.
  */
 export function ehFrame(code: readonly PlacedCode[], address: number): EhFrame {
   const out = new ByteWriter();
@@ -109,8 +109,6 @@ function putCommon(out: ByteWriter, isSignalFrame: boolean): void {
 function putRows(out: ByteWriter, name: string, rows: readonly UnwindRow[]): void {
   let current = ENTRY;
   for (const row of rows) {
-    if (row.at < current.at)
-      throw new ZpolineError("LINK_UNIT", `cannot link unit "${name}": unwind row at ${row.at} is out of order`);
     putAdvance(out, row.at - current.at);
     putCfa(out, current.cfa, row.cfa);
     putSaved(out, name, current.saved, row.saved);

@@ -88,7 +88,8 @@ const CODE_ALIGN = 16;
 /**
  * Links object files.
  * @throws ZpolineError LINK_UNDEFINED, LINK_DUPLICATE, LINK_RANGE (a rel32 that does not reach), LINK_TEXT_ADDRESS (an
- * absolute address in code that must be position independent), LINK_UNIT (an impossible alignment, mark or relocation).
+ * absolute address in code that must be position independent), LINK_UNIT (an impossible alignment, mark, relocation, or
+ * order of line or unwind rows).
  */
 export function link(objects: readonly ObjectFile[], options: LinkOptions = {}): LinkedImage {
   const base = options.base ?? 0;
@@ -151,12 +152,22 @@ function place(start: number, units: readonly (CodeUnit | DataUnit)[]): Placemen
     const isData = "size" in unit;
     const size = isData ? unit.size : unit.bytes.length;
     if (size < unit.bytes.length) throw badUnit(unit.name, `size ${size} is less than its ${unit.bytes.length} bytes`);
+    if (!isData) checkRows(unit);
     const address = alignUp(end, align);
     pieces.push({ unit, kind: isData ? "data" : "code", size, address });
     end = address + size;
     greatest = Math.max(greatest, align);
   }
   return { address: pieces[0]?.address ?? start, align: greatest, end, pieces };
+}
+
+function checkRows({ name, bytes, lines = [], unwind = [] }: CodeUnit): void {
+  for (const [what, rows] of Object.entries({ line: lines, unwind })) {
+    rows.reduce((last, { at }) => {
+      if (at < last || at > bytes.length) throw badUnit(name, `${what} row at ${at} is out of order`);
+      return at;
+    }, 0);
+  }
 }
 
 function defineSymbols(

@@ -1,5 +1,6 @@
 /** Writes linked guest code as ELF64 files: a shared object for LD_PRELOAD, or an executable without any library. */
 import { createHash } from "node:crypto";
+import { debugSections } from "../compiler/dwarf.ts";
 import { ehFrame, ehFrameHeader, ehFrameHeaderSize, isUnwindable } from "../compiler/eh-frame.ts";
 import type { LinkedImage, LinkedSymbol, LinkOptions, Region, RegionName } from "../compiler/link.ts";
 import { link } from "../compiler/link.ts";
@@ -26,6 +27,8 @@ export interface SharedObjectOptions {
   readonly imports?: Readonly<Record<string, string>>;
   /** initfirst: run `init` before that of any other object. nodelete: dlclose does not unload. */
   readonly flags?: readonly ("initfirst" | "nodelete")[];
+  /** What the file names in line rows are relative to, for debuggers; "." when not given. */
+  readonly sourceDirectory?: string;
 }
 
 export interface ExecutableOptions {
@@ -36,6 +39,8 @@ export interface ExecutableOptions {
    * relocations but the program itself: the Elf64_Rela entries lie from `__rela_start` to `__rela_end`.
    */
   readonly base?: number | "pie";
+  /** What the file names in line rows are relative to, for debuggers; "." when not given. */
+  readonly sourceDirectory?: string;
 }
 
 /** What the two kinds of file have in common. */
@@ -49,6 +54,7 @@ interface Container {
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
   readonly flags1: number;
+  readonly sourceDirectory: string;
 }
 
 const FLAG_BITS = { initfirst: elf.DF_1_INITFIRST, nodelete: elf.DF_1_NODELETE } as const;
@@ -70,6 +76,7 @@ export function writeSharedObject(objects: readonly ObjectFile[], options: Share
     exports: options.exports ?? {},
     imports: options.imports ?? {},
     flags1: (options.flags ?? []).reduce((bits, flag) => bits | FLAG_BITS[flag], elf.DF_1_NOW),
+    sourceDirectory: options.sourceDirectory ?? ".",
   });
 }
 
@@ -89,6 +96,7 @@ export function writeExecutable(objects: readonly ObjectFile[], options: Executa
     exports: {},
     imports: {},
     flags1: elf.DF_1_NOW | elf.DF_1_PIE,
+    sourceDirectory: options.sourceDirectory ?? ".",
   });
 }
 
@@ -114,11 +122,15 @@ function write(objects: readonly ObjectFile[], container: Container): Uint8Array
     rela === undefined ? 0 : rela.address + rela.size,
   );
   const { sections } = loadedSections(image, container, indexOf);
+  const unloadedParts = [
+    ...debugSections(image, container.sourceDirectory),
+    ...symbolTable(image, container.name, container.exports, indexOf),
+  ];
   const file = assembleFile({
     type: container.type,
     entry: container.entry === undefined ? 0 : wanted(image, container.entry, "the entry point").address,
     image,
-    sections: [...sections, ...symbolTable(image, container.name, container.exports, indexOf).map(unloaded)],
+    sections: [...sections, ...unloadedParts.map(unloaded)],
   });
   const id = sections.find((section) => section.name === BUILD_ID_SECTION)!;
   const hash = createHash("sha256").update(file).digest();

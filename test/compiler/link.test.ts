@@ -161,6 +161,8 @@ describe("errors name the culprit", () => {
     ["alignment", code("f", hex("c3"), { align: 8192 })],
     ["mark", code("f", hex("c3"), { marks: { m: 2 } })],
     ["relocation", code("f", hex("c3"), { relocs: [rel32(0, "f")] })],
+    ["line row", code("f", hex("90 c3"), { lines: [1, 0].map((at) => ({ at, file: "a.ts", line: 1, column: 1 })) })],
+    ["unwind row", code("f", hex("c3"), { unwind: [{ at: 2, cfa: { reg: 7, offset: 8 }, saved: [] }] })],
     ["size", data("f", hex("c3"), { size: 0 })],
   ])("an impossible %s", (what, unit) => {
     const error = failure(() => link(["size" in unit ? object([], [unit]) : object([unit])]));
