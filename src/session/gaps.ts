@@ -1,0 +1,93 @@
+import * as L from "../image/layout.ts";
+
+/** What a trace can miss, by the name that programs match. */
+export type GapKind =
+  | "unpatched-site"
+  | "no-va0"
+  | "jit"
+  | "io_uring"
+  | "ring-overflow"
+  | "exec-unhooked"
+  | "not-hooked"
+  | "untraced-child"
+  | "ring-damaged"
+  | "unknown";
+
+/** Something that the trace does not show. `pid` is 0 where no one process is meant. */
+export interface Gap {
+  readonly kind: GapKind;
+  readonly pid: number;
+  readonly detail: string;
+  /** How often it happened. */
+  readonly count: number;
+}
+
+/** Gaps that guests report, by GAP_* number. */
+const KIND_OF: Readonly<Record<number, GapKind>> = {
+  [L.GAP_UNPATCHED_SITE]: "unpatched-site",
+  [L.GAP_NO_VA0]: "no-va0",
+  [L.GAP_JIT]: "jit",
+  [L.GAP_IO_URING]: "io_uring",
+  [L.GAP_RING_OVERFLOW]: "ring-overflow",
+  [L.GAP_EXEC_UNHOOKED]: "exec-unhooked",
+};
+
+/** What people read; the detail follows after a colon. */
+const TEXT_OF: Readonly<Record<GapKind, string>> = {
+  "unpatched-site": "a system call instruction was left as it is",
+  "no-va0": "a process could not map address 0, so nothing of it was seen",
+  jit: "code was made at run time and its system calls were not seen",
+  io_uring: "io_uring submits operations without system calls",
+  "ring-overflow": "events were lost because nobody read them in time",
+  "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
+  "not-hooked": "the program was never hooked",
+  "untraced-child": "a new process or thread was never seen",
+  "ring-damaged": "a process wrote over the events that it had recorded",
+  unknown: "something was not seen",
+};
+
+export function gapKind(number: number): GapKind {
+  return KIND_OF[number] ?? "unknown";
+}
+
+/** Gaps with the same kind, process and detail are one, counted. The list is bounded: what is more is only counted. */
+export class GapList {
+  static readonly MOST = 1000;
+  readonly #gaps = new Map<string, { -readonly [K in keyof Gap]: Gap[K] }>();
+  #dropped = 0;
+
+  add(kind: GapKind, pid: number, detail: string, count = 1): void {
+    const key = `${kind} ${pid} ${detail}`;
+    const known = this.#gaps.get(key);
+    if (known !== undefined) known.count += count;
+    else if (this.#gaps.size < GapList.MOST) this.#gaps.set(key, { kind, pid, detail, count });
+    else this.#dropped += count;
+  }
+
+  list(): Gap[] {
+    const gaps: Gap[] = [...this.#gaps.values()];
+    if (this.#dropped > 0) gaps.push({ kind: "unknown", pid: 0, detail: "further gaps", count: this.#dropped });
+    return gaps;
+  }
+}
+
+/** One line for each kind and detail, the same ones of several processes summed up; at most `most` lines. */
+export function describeGaps(gaps: readonly Gap[], most = 10): string[] {
+  const groups = new Map<string, { gap: Gap; pids: Set<number>; count: number }>();
+  for (const gap of gaps) {
+    const key = `${gap.kind} ${gap.detail}`;
+    const group = groups.get(key) ?? { gap, pids: new Set(), count: 0 };
+    group.count += gap.count;
+    if (gap.pid !== 0) group.pids.add(gap.pid);
+    groups.set(key, group);
+  }
+  const lines = [...groups.values()].map(({ gap, pids, count }) => {
+    const times = count > 1 ? `${count} times` : "";
+    const where = pids.size > 3 ? `${pids.size} processes` : [...pids].map((pid) => `pid ${pid}`).join(", ");
+    const notes = [times, where].filter((note) => note !== "").join(", ");
+    const detail = gap.detail === "" ? "" : `: ${gap.detail}`;
+    return `${TEXT_OF[gap.kind]}${detail}${notes === "" ? "" : ` (${notes})`}`;
+  });
+  if (lines.length <= most) return lines;
+  return [...lines.slice(0, most - 1), `… and ${lines.length - most + 1} more kinds of gaps`];
+}

@@ -1,0 +1,249 @@
+import { CallEvent, type EventSink } from "../events.ts";
+import * as L from "../image/layout.ts";
+import { NUMBERS } from "../syscalls/numbers.ts";
+import type { RawRecord } from "./chunks.ts";
+import type { Clock } from "./clock.ts";
+import { type GapList, gapKind } from "./gaps.ts";
+import { readPayloads, readText, recordType } from "./records.ts";
+
+const TWO_32 = 4294967296;
+/** Calls of one thread that are open at once (signal handlers nest); older ones were jumped out of. */
+const MOST_OPEN = 64;
+
+/** How a process ended, where it is known. */
+export interface Status {
+  readonly code?: number;
+  readonly signal?: number;
+}
+
+interface Open {
+  readonly call: CallEvent;
+  /** Ticks at enter: what the exit record names. */
+  readonly ticks: number;
+}
+
+interface Thread {
+  readonly pid: number;
+  readonly tid: number;
+  open: Open[];
+}
+
+interface Process {
+  readonly tids: Set<number>;
+  /** Of exit_group. */
+  status: Status;
+}
+
+/** Tells a sink what the records say, taken in the order of time: pairs exits with enters and knows who is alive. */
+export class Narrator {
+  readonly #sink: EventSink;
+  readonly #clock: Clock;
+  readonly #gaps: GapList;
+  readonly #root: number;
+  readonly #threads = new Map<number, Thread>();
+  readonly #processes = new Map<number, Process>();
+  readonly #seen = new Set<number>();
+  /** Children that a parent was told of and that have said nothing yet: tid → parent's pid. */
+  readonly #expected = new Map<number, number>();
+  #rootStarted = false;
+  /** Times never run backwards, also when the clock learns. */
+  #now = Number.NEGATIVE_INFINITY;
+
+  constructor(sink: EventSink, clock: Clock, gaps: GapList, root: number) {
+    this.#sink = sink;
+    this.#clock = clock;
+    this.#gaps = gaps;
+    this.#root = root;
+  }
+
+  /** Processes (and threads that have said nothing yet) that were not told dead. */
+  living(): number[] {
+    return [...this.#processes.keys(), ...this.#expected.keys()];
+  }
+
+  tell(record: RawRecord): void {
+    this.#now = Math.max(this.#now, this.#clock.time(record.ticks));
+    const type = recordType(record.memory, record.at);
+    if (type === L.TYPE_ENTER) this.#enter(record);
+    else if (type === L.TYPE_EXIT) this.#exit(record);
+    else if (type === L.TYPE_START) this.#start(record);
+    else if (type === L.TYPE_GAP) this.#gap(record);
+    else if (type === L.TYPE_CHILD) this.#child(record);
+    else this.#gaps.add("ring-damaged", record.pid, "");
+  }
+
+  /** The process is gone, and everything that it recorded has been told. */
+  died(pid: number, status?: Status): void {
+    const process = this.#processes.get(pid);
+    this.#expectedIsGone(pid);
+    if (process === undefined) return;
+    this.#processes.delete(pid);
+    for (const tid of [...process.tids].reverse()) {
+      const thread = this.#threads.get(tid);
+      if (thread?.pid !== pid) continue;
+      const exec = findExec(thread);
+      if (exec !== undefined) this.#gaps.add("exec-unhooked", pid, execPath(exec.call));
+      this.#end(thread, status ?? process.status);
+    }
+  }
+
+  /**
+   * Nothing more will be told. Where process 1 was seen, children may go by other numbers in a pid namespace of theirs
+   * than the ones that their parents were told.
+   */
+  finish(root: Status): void {
+    for (const pid of [...this.#processes.keys()]) this.died(pid, pid === this.#root ? root : undefined);
+    if (!this.#seen.has(1)) for (const tid of [...this.#expected.keys()]) this.#expectedIsGone(tid);
+    if (!this.#rootStarted) this.#gaps.add("not-hooked", this.#root, "");
+  }
+
+  #enter({ pid, tid, ticks, memory, at }: RawRecord): void {
+    const thread = this.#thread(pid, tid);
+    const nr = memory.readUInt32LE(at + L.ENTER_NR);
+    const ip = unsigned(memory, at + L.ENTER_IP);
+    const payloads = readPayloads(memory, at, L.ENTER_PAYLOADS);
+    const call = new CallEvent(pid, tid, nr, ip, this.#now, memory, at + L.ENTER_ARGS, payloads);
+    this.#sink.enter(call);
+    if (nr === NUMBERS.rt_sigreturn) return;
+    if (nr === NUMBERS.exit || nr === NUMBERS.exit_group) {
+      this.#exiting(thread, nr, { code: call.low(0) & 0xff });
+      return;
+    }
+    if (thread.open.length >= MOST_OPEN) thread.open.shift();
+    thread.open.push({ call, ticks });
+  }
+
+  /** How the root ended is known better by wait(2). */
+  #exiting(thread: Thread, nr: number, status: Status): void {
+    const process = this.#processes.get(thread.pid);
+    if (process !== undefined && nr === NUMBERS.exit_group) process.status = status;
+    if (thread.tid !== this.#root) this.#end(thread, status);
+  }
+
+  #exit({ pid, tid, memory, at }: RawRecord): void {
+    const thread = this.#thread(pid, tid);
+    const ticks = this.#clock.ticks(memory, at + L.EXIT_ENTER_TSC);
+    const index = thread.open.findLastIndex((open) => open.ticks === ticks);
+    const open = thread.open[index];
+    if (open === undefined) return; // its enter was lost, which is counted
+    thread.open.length = index; // what was entered later was jumped out of
+    const { call } = open;
+    call.exit = readPayloads(memory, at, L.EXIT_PAYLOADS);
+    call.result = signed(memory, at + L.EXIT_RESULT);
+    call.end = this.#now;
+    this.#sink.exit(call);
+    if (makesChild(call.nr) && typeof call.result === "number" && call.result > 0) this.#expect(call.result, pid);
+  }
+
+  #start({ pid, tid, ticks, memory, at }: RawRecord): void {
+    this.#clock.pair(ticks, this.#clock.realTime(memory, at + L.START_TIME));
+    const began = Math.min(this.#now, this.#clock.time(this.#clock.ticks(memory, at + L.START_BEGIN_TSC)));
+    this.#replaceImage(pid, began);
+    this.#thread(pid, tid);
+    if (pid === this.#root) this.#rootStarted = true;
+    this.#sink.start({
+      type: "start",
+      pid,
+      ppid: memory.readUInt32LE(at + L.START_PPID),
+      exe: readText(memory, at, L.START_PAYLOADS),
+      time: this.#now,
+      began,
+      patched: memory.readUInt32LE(at + L.START_PATCHED),
+      left: memory.readUInt32LE(at + L.START_LEFT),
+    });
+  }
+
+  /** An execve ends all threads but the one that called it, and that one goes on as the main thread. */
+  #replaceImage(pid: number, began: number): void {
+    for (const tid of [...(this.#processes.get(pid)?.tids ?? [])]) {
+      const thread = this.#threads.get(tid);
+      if (thread?.pid !== pid) continue;
+      const exec = findExec(thread);
+      if (exec !== undefined) {
+        exec.call.result = 0;
+        exec.call.end = Math.max(exec.call.start, began);
+        this.#sink.exit(exec.call);
+      }
+      thread.open = [];
+      if (tid !== pid) this.#end(thread, {});
+    }
+  }
+
+  #gap({ pid, tid, memory, at }: RawRecord): void {
+    const kind = memory.readUInt32LE(at + L.GAP_KIND);
+    const value = unsigned(memory, at + L.GAP_VALUE);
+    const detail = readText(memory, at, L.GAP_PAYLOADS);
+    this.#thread(pid, tid);
+    this.#gaps.add(gapKind(kind), pid, detail);
+    this.#sink.gap({ type: "gap", pid, tid, time: this.#now, kind, value, detail });
+  }
+
+  #child({ pid, tid, memory, at }: RawRecord): void {
+    const before = this.#threads.get(tid);
+    if (before !== undefined) this.#end(before, {}); // the number was given again
+    this.#thread(pid, tid);
+    this.#sink.child({
+      type: "child",
+      pid,
+      tid,
+      time: this.#now,
+      parentPid: memory.readUInt32LE(at + L.CHILD_PPID),
+      parentTid: memory.readUInt32LE(at + L.CHILD_PTID),
+    });
+  }
+
+  #thread(pid: number, tid: number): Thread {
+    const known = this.#threads.get(tid);
+    if (known !== undefined && known.pid === pid) return known;
+    const thread: Thread = { pid, tid, open: [] };
+    this.#threads.set(tid, thread);
+    this.#seen.add(tid);
+    this.#expected.delete(tid);
+    const process = this.#processes.get(pid);
+    if (process === undefined) this.#processes.set(pid, { tids: new Set([tid]), status: {} });
+    else process.tids.add(tid);
+    return thread;
+  }
+
+  #end(thread: Thread, status: Status): void {
+    this.#threads.delete(thread.tid);
+    this.#processes.get(thread.pid)?.tids.delete(thread.tid);
+    this.#sink.end({ type: "end", pid: thread.pid, tid: thread.tid, time: this.#now, ...status });
+  }
+
+  #expect(tid: number, parent: number): void {
+    if (!this.#seen.has(tid)) this.#expected.set(tid, parent);
+  }
+
+  #expectedIsGone(tid: number): void {
+    const parent = this.#expected.get(tid);
+    if (parent === undefined) return;
+    this.#expected.delete(tid);
+    this.#gaps.add("untraced-child", parent, `it had the number ${tid}`);
+  }
+}
+
+function findExec(thread: Thread): Open | undefined {
+  return thread.open.find(({ call }) => call.nr === NUMBERS.execve || call.nr === NUMBERS.execveat);
+}
+
+function execPath(call: CallEvent): string {
+  const arg = call.nr === NUMBERS.execveat ? 1 : 0;
+  const path = call.enter.find((payload) => payload.arg === arg && payload.kind === L.CAPTURE_CSTRING);
+  return path === undefined ? "" : path.memory.toString("utf8", path.at, path.at + path.size);
+}
+
+function makesChild(nr: number): boolean {
+  return nr === NUMBERS.clone || nr === NUMBERS.clone3 || nr === NUMBERS.fork || nr === NUMBERS.vfork;
+}
+
+/** The u64 at `at`; not exact above 2^53, where no address of a program is. */
+function unsigned(memory: Buffer, at: number): number {
+  return memory.readUInt32LE(at + 4) * TWO_32 + memory.readUInt32LE(at);
+}
+
+/** The i64 at `at`. */
+function signed(memory: Buffer, at: number): number | bigint {
+  const value = memory.readInt32LE(at + 4) * TWO_32 + memory.readUInt32LE(at);
+  return Number.isSafeInteger(value) ? value : memory.readBigInt64LE(at);
+}

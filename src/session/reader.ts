@@ -1,0 +1,202 @@
+import type { EventSink } from "../events.ts";
+import * as L from "../image/layout.ts";
+import { Chunk, isStamped, type RawRecord } from "./chunks.ts";
+import type { Clock } from "./clock.ts";
+import type { GapList } from "./gaps.ts";
+import { Narrator, type Status } from "./narrator.ts";
+import { anyoneMaps, processLives, threadLives } from "./processes.ts";
+import type { Ring } from "./ring.ts";
+
+/** Full chunks kept back because of a record without its commit word; the oldest of more are given up. */
+const MOST_KEPT = 64;
+/** Least time between two looks at who is alive, in milliseconds; more when a look takes long. */
+const CENSUS_EVERY = 50;
+const CENSUS_SHARE = 20;
+/** After this many passes, everything that a process left has been told. */
+const PASSES_TO_DIE = 3;
+
+export interface ReaderOptions {
+  readonly ring: Ring;
+  readonly sink: EventSink;
+  readonly clock: Clock;
+  readonly gaps: GapList;
+  /** Process id of the program that was started. */
+  readonly root: number;
+  /** A clock in milliseconds; performance.now by default. */
+  readonly now?: () => number;
+}
+
+/**
+ * Turns what guests write into the ring into one stream in the order of time.
+ *
+ * Records of different threads become readable in any order. What is newer than the newest record of the pass before is
+ * held back for one pass, in which a thread that has taken its time stamp earlier has had the time to commit.
+ */
+export class Reader {
+  readonly #ring: Ring;
+  readonly #clock: Clock;
+  readonly #gaps: GapList;
+  readonly #narrator: Narrator;
+  readonly #root: number;
+  readonly #table = Buffer.alloc(L.RING_MAX_CHUNKS * L.RING_CHUNK_ENTRY);
+  readonly #chunks = new Map<number, Chunk>();
+  readonly #kept = new Set<Chunk>();
+  readonly #dying = new Map<number, number>();
+  #pending: RawRecord[] = [];
+  #newest = Number.NEGATIVE_INFINITY;
+  #passes = 0;
+  readonly #now: () => number;
+  #nextCensus: number;
+  #rootStatus: Status | undefined;
+  /** Process ids of another pid namespace were seen: /proc does not know who is alive. */
+  #foreign = false;
+
+  constructor({ ring, sink, clock, gaps, root, now = () => performance.now() }: ReaderOptions) {
+    this.#ring = ring;
+    this.#clock = clock;
+    this.#gaps = gaps;
+    this.#root = root;
+    this.#now = now;
+    this.#nextCensus = now() + CENSUS_EVERY;
+    this.#narrator = new Narrator(sink, clock, gaps, root);
+  }
+
+  /** Reads what is new and tells what is old enough. Returns the number of records read. */
+  pass(): number {
+    this.#passes += 1;
+    this.#ring.beat();
+    const before = this.#pending.length;
+    const free = this.#readChunks();
+    if (this.#now() >= this.#nextCensus) this.#census();
+    if (free * 4 < this.#ring.chunkCount) this.#ring.grow();
+    const read = this.#pending.length - before;
+    this.#tellUpTo(this.#newest, before);
+    this.#buryDead();
+    return read;
+  }
+
+  /** Whether a process that was seen is still alive. */
+  anyoneLives(): boolean {
+    if (this.#foreign) return anyoneMaps(this.#ring.path);
+    return this.#narrator.living().some(processLives);
+  }
+
+  /** The program that was started has ended, by wait(2). */
+  rootEnded(status: Status): void {
+    this.#rootStatus = status;
+    this.#dying.set(this.#root, this.#passes);
+  }
+
+  /** Reads what is left, tells everything and adds what was missed to the gaps. */
+  finish(): void {
+    this.#readChunks();
+    for (const chunk of this.#chunks.values()) chunk.readFinal(this.#pending);
+    this.#tellUpTo(Number.POSITIVE_INFINITY, 0);
+    this.#narrator.finish(this.#rootStatus ?? {});
+    for (const chunk of this.#chunks.values()) this.#noteDamage(chunk);
+    const lost = this.#ring.lost();
+    if (lost > 0) this.#gaps.add("ring-overflow", 0, "", lost);
+  }
+
+  /** Returns how many chunks are free. */
+  #readChunks(): number {
+    const count = this.#ring.chunkCount;
+    this.#ring.read(this.#table, L.RING_CHUNK_TABLE, count * L.RING_CHUNK_ENTRY);
+    let free = 0;
+    for (let index = 0; index < count; index++) {
+      const at = index * L.RING_CHUNK_ENTRY;
+      const state = this.#table.readUInt32LE(at + L.CHUNK_STATE);
+      if (state === L.STATE_FREE) {
+        free += 1;
+      } else if (state === L.STATE_OWNED) {
+        this.#chunk(index, at)?.readLive(this.#pending);
+      } else {
+        this.#readFull(index, at);
+      }
+    }
+    return free;
+  }
+
+  #readFull(index: number, at: number): void {
+    const chunk = this.#chunk(index, at);
+    if (chunk === undefined) {
+      this.#ring.free(index); // taken by a process that died before it wrote anything
+    } else if (chunk.readFinal(this.#pending)) {
+      this.#free(chunk);
+    } else {
+      this.#kept.add(chunk);
+      const [oldest] = this.#kept;
+      if (oldest !== undefined && this.#kept.size > MOST_KEPT) this.#free(oldest);
+    }
+  }
+
+  /** The chunk at `index`, once its owner has stamped it: only then does the entry say who that is. */
+  #chunk(index: number, at: number): Chunk | undefined {
+    const known = this.#chunks.get(index);
+    if (known !== undefined) return known;
+    // Again, because the copy may hold an old part of the entry beside a new one.
+    this.#ring.read(this.#table.subarray(at), L.RING_CHUNK_TABLE + at, L.RING_CHUNK_ENTRY);
+    if (!isStamped(this.#table, at)) return undefined;
+    const pid = this.#table.readUInt32LE(at + L.CHUNK_PID);
+    const tid = this.#table.readUInt32LE(at + L.CHUNK_TID);
+    const chunk = new Chunk(index, pid, tid, this.#ring, this.#clock);
+    this.#chunks.set(index, chunk);
+    this.#clock.pair(
+      this.#clock.ticks(this.#table, at + L.CHUNK_TSC),
+      this.#clock.realTime(this.#table, at + L.CHUNK_TIME),
+    );
+    if (pid === 1 && this.#root !== 1) this.#foreign = true;
+    return chunk;
+  }
+
+  #free(chunk: Chunk): void {
+    this.#noteDamage(chunk);
+    this.#kept.delete(chunk);
+    this.#chunks.delete(chunk.index);
+    this.#ring.free(chunk.index);
+  }
+
+  #noteDamage(chunk: Chunk): void {
+    if (chunk.damaged) this.#gaps.add("ring-damaged", chunk.pid, "");
+  }
+
+  /** Looks who has died, and takes back their chunks. */
+  #census(): void {
+    const began = this.#now();
+    if (!this.#foreign) {
+      for (const chunk of [...this.#chunks.values()]) {
+        if (threadLives(chunk.pid, chunk.tid)) continue;
+        chunk.readFinal(this.#pending);
+        this.#free(chunk);
+      }
+      for (const pid of this.#narrator.living()) {
+        if (pid !== this.#root && !this.#dying.has(pid) && !processLives(pid)) this.#dying.set(pid, this.#passes);
+      }
+    }
+    const now = this.#now();
+    this.#nextCensus = now + Math.max(CENSUS_EVERY, (now - began) * CENSUS_SHARE);
+  }
+
+  #buryDead(): void {
+    for (const [pid, pass] of this.#dying) {
+      if (this.#passes - pass < PASSES_TO_DIE) continue;
+      this.#dying.delete(pid);
+      this.#narrator.died(pid, pid === this.#root ? this.#rootStatus : undefined);
+    }
+  }
+
+  /** Tells, in order, what is not newer than `ticks`. The records from index `fresh` on came with this pass. */
+  #tellUpTo(ticks: number, fresh: number): void {
+    const pending = this.#pending;
+    for (let i = fresh; i < pending.length; i++) {
+      const record = pending[i] as RawRecord;
+      if (record.ticks > this.#newest) this.#newest = record.ticks;
+    }
+    if (pending.length === 0) return;
+    pending.sort((a, b) => a.ticks - b.ticks);
+    const held = pending.findIndex((record) => record.ticks > ticks);
+    const told = held < 0 ? pending : pending.slice(0, held);
+    this.#pending = held < 0 ? [] : pending.slice(held);
+    for (const record of told) this.#narrator.tell(record);
+  }
+}
