@@ -22,8 +22,6 @@ int main(int argc, char **argv) {
     pid_t child = fork();
     if (!child) {
       dup2(open("/dev/null", O_WRONLY), 1);
-      const char *preload = getenv("BENCH_PRELOAD"); /* for the measured command only, not for this program */
-      if (preload) setenv("LD_PRELOAD", preload, 1);
       execvp(argv[2], argv + 2);
       _exit(127);
     }

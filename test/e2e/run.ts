@@ -1,0 +1,97 @@
+/** Runs real programs natively, under `zpoline trace` and under strace. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+export const ZPOLINE = join(root, "bin/zpoline.js");
+
+/** A directory of this test file, removed at the end. */
+export const scratch = mkdtempSync(join(tmpdir(), "zpoline-test-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+export interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface Options {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string;
+}
+
+export function run(command: readonly string[], options: Options = {}): Outcome {
+  const [file, ...args] = command;
+  const { stdout, stderr, status, signal, error } = spawnSync(file!, args, {
+    encoding: "latin1",
+    maxBuffer: 1 << 28,
+    timeout: 50_000,
+    env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
+    cwd: scratch,
+    ...options,
+  });
+  if (error) throw error;
+  return { stdout, stderr, status, signal };
+}
+
+let files = 0;
+
+export interface Traced extends Outcome {
+  /** Lines of the trace, `PID  call(…) = …`. */
+  readonly lines: readonly string[];
+}
+
+/** Under `zpoline trace -f`. */
+export function zpoline(command: readonly string[], options: Options = {}, flags: readonly string[] = ["-f"]): Traced {
+  return traced([process.execPath, ZPOLINE, "trace", ...flags], command, options);
+}
+
+/** Under `strace -f`. */
+export function strace(command: readonly string[], options: Options = {}, flags: readonly string[] = ["-f"]): Traced {
+  return traced(["strace", ...flags], command, options);
+}
+
+function traced(tracer: readonly string[], command: readonly string[], options: Options): Traced {
+  const file = join(scratch, `trace.${files++}`);
+  const outcome = run([...tracer, "-o", file, "--", ...command], options);
+  const lines = existsSync(file) ? readFileSync(file, "latin1").split("\n").filter(Boolean) : [];
+  return { ...outcome, lines };
+}
+
+/** Compiles test/fixtures/NAME.c; returns the path of the program. */
+export function fixture(name: string, ...flags: readonly string[]): string {
+  const out = join(scratch, "bin", `${basename(name, ".c")}${flags.join("").replaceAll("/", "_")}`);
+  mkdirSync(join(scratch, "bin"), { recursive: true });
+  const { status, stderr } = run(["gcc", "-O1", "-o", out, join(root, "test/fixtures", name), "-lpthread", ...flags]);
+  if (status !== 0) throw new Error(stderr);
+  return out;
+}
+
+/** The calls of each process in the order in which they were made: pid → lines from `name(` on, resumed lines joined. */
+export function callsByProcess(lines: readonly string[]): Map<number, string[]> {
+  const calls = new Map<number, string[]>();
+  const pending = new Map<number, string>();
+  for (const line of lines) {
+    const [, pid, text] = line.match(/^(\d+)\s+(.*)$/) ?? [];
+    if (pid === undefined || text === undefined || /^(---|\+\+\+)/.test(text)) continue;
+    const list = calls.get(Number(pid)) ?? [];
+    calls.set(Number(pid), list);
+    const resumed = text.match(/^<\.\.\. \w+ resumed>(.*)$/);
+    if (resumed) list[list.length - 1] = `${pending.get(Number(pid)) ?? ""}${resumed[1]}`;
+    else {
+      const begun = text.replace(/ <unfinished \.\.\.>$/, "");
+      pending.set(Number(pid), begun);
+      list.push(begun);
+    }
+  }
+  return calls;
+}
+
+/** The name of the call in a line. */
+export const nameOf = (call: string): string => call.slice(0, call.indexOf("("));
