@@ -10,38 +10,34 @@ import { failed, mapPages } from "../std/sys";
 /** NUL-terminated path of the ring file and of this library; 0 when this process has no session. */
 export let sessionPath: usize = 0;
 export let libraryPath: usize = 0;
-/** Number that the built-in constant hook answers, and the one that the built-in no-op hook passes; -1 for none. */
+/** Value of ZPOLINE_HOOK (see hook/actions.ts), or 0. */
 export let hookVariable: usize = 0;
 
-const ROOM: usize = 3 * 4096;
+const ROOM: usize = 2 * 4096;
 
-/** `variables` is the NULL-terminated array on the initial stack; it is changed in place. */
+/**
+ * `variables` is the NULL-terminated array on the initial stack; it is changed in place. Without a session it stays as it
+ * is: then LD_PRELOAD is the user's own, and follows exec as any variable does.
+ */
 export function takeEnvironment(variables: usize): void {
   if (!variables) return;
+  const hook = findVariable(variables, cstr("ZPOLINE_HOOK="));
+  if (hook) hookVariable = hook + 13;
+  const session = findVariable(variables, cstr("ZPOLINE_SESSION="));
+  const preload = findVariable(variables, cstr("LD_PRELOAD="));
+  if (!session || !preload || !fits(session)) return;
   const pages = mapPages(ROOM);
   if (failed(pages)) return;
-  let room = <usize>pages;
+  sessionPath = <usize>pages;
+  const room = copyString(sessionPath, session + 16) + 1;
+  const others = takePreload(preload, room);
   let to = variables;
-  for (let from = variables; ; from += 8) {
-    const variable = load<usize>(from);
-    if (!variable) break;
-    if (startsWith(variable, cstr("ZPOLINE_SESSION=")) && fits(variable)) {
-      sessionPath = room;
-      room = copyString(room, variable + 16) + 1;
-      continue;
-    }
-    if (startsWith(variable, cstr("ZPOLINE_HOOK=")) && fits(variable)) {
-      hookVariable = room;
-      room = copyString(room, variable + 13) + 1;
-      continue;
-    }
-    let kept = variable;
-    if (startsWith(variable, cstr("LD_PRELOAD=")) && !libraryPath) {
-      kept = takePreload(variable, room);
-      if (libraryPath) room += stringLength(libraryPath) + 1;
-      if (!kept) continue;
-    }
-    store<usize>(to, kept);
+  for (let from = variables; load<usize>(from); from += 8) {
+    let variable = load<usize>(from);
+    if (variable == session || variable == hook) continue;
+    if (variable == preload) variable = others;
+    if (!variable) continue;
+    store<usize>(to, variable);
     to += 8;
   }
   while (load<usize>(to)) {
@@ -52,6 +48,14 @@ export function takeEnvironment(variables: usize): void {
 
 function fits(variable: usize): bool {
   return stringLength(variable) < 4096;
+}
+
+/** The first variable that begins with `name` (with its `=`), or 0. */
+function findVariable(variables: usize, name: usize): usize {
+  for (let p = variables; load<usize>(p); p += 8) {
+    if (startsWith(load<usize>(p), name)) return load<usize>(p);
+  }
+  return 0;
 }
 
 /**

@@ -17,7 +17,7 @@ const ROOM_FOR_STRINGS: usize = 4096 * 2 + 128;
 /** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
 export function beforeExec(f: Frame): void {
   f.cookie = environmentArgument(f);
-  if (!sessionPath) return;
+  if (!libraryPath) return;
   const variables = <usize>f.cookie;
   const count = countVariables(variables);
   if (count == NOT_READABLE) return; // the kernel will say EFAULT
