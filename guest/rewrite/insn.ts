@@ -19,8 +19,8 @@ export const SYSCALL: u32 = 1 << 7;
 export const SYSENTER: u32 = 1 << 8;
 export const INT_80: u32 = 1 << 9;
 /**
- * Changes rsp. Not set for instructions that nobody aims at rsp: those that move a vector, mask, segment, control or
- * system register or a random number to a general register, bit tests that write, crc32, adcx and adox.
+ * Changes rsp. Not set for instructions that nobody aims at rsp: VEX, EVEX and XOP ones, those that move a vector,
+ * control or system register or a random number to a general register, bit tests that write, crc32, adcx and adox.
  */
 export const WRITES_SP: u32 = 1 << 10;
 /** EVEX: a displacement of one byte is multiplied by the size of the operand (4…64). */
