@@ -109,6 +109,16 @@ describe("a shared object", () => {
     expect(run).toMatchObject({ stdout: "hello\n", stderr: "", status: 0 });
   });
 
+  test("is mapped with no page writable and executable, and its dynamic section read-only", () => {
+    const path = put("libtest.so", writeSharedObject([program], options));
+    const maps = execFileSync("cat", ["/proc/self/maps"], {
+      env: { ...process.env, LD_PRELOAD: path },
+      encoding: "utf8",
+    });
+    const modes = [...maps.matchAll(/ (\S{4}) .*libtest\.so$/gm)].map(([, mode]) => mode);
+    expect(modes).toEqual(["r--p", "r-xp", "r--p", "rw-p"]);
+  });
+
   test("can be loaded twice, at two bases, with exports and weak imports", () => {
     const one = put("libone.so", writeSharedObject([program], options));
     const two = join(directory, "libtwo.so");
