@@ -89,12 +89,13 @@ const CODE_ALIGN = 16;
  * Links object files.
  * @throws ZpolineError LINK_UNDEFINED, LINK_DUPLICATE, LINK_RANGE (a rel32 that does not reach), LINK_TEXT_ADDRESS (an
  * absolute address in code that must be position independent), LINK_UNIT (an impossible alignment, mark, relocation, or
- * order of line or unwind rows).
+ * order of line or unwind rows), LINK_BASE.
  */
 export function link(objects: readonly ObjectFile[], options: LinkOptions = {}): LinkedImage {
   const base = options.base ?? 0;
   const room = options.room ?? { tables: 0, dynamic: 0 };
   const positionIndependent = options.base === undefined;
+  if (base % PAGE !== 0) throw new ZpolineError("LINK_BASE", `base ${base} is not a multiple of the page size ${PAGE}`);
   const code = objects.flatMap((object) => object.code);
   const data = objects.flatMap((object) => object.data);
   const inRegion = (region: RegionName) => data.filter((unit) => regionOf(unit, positionIndependent) === region);

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { debugSections } from "../compiler/dwarf.ts";
 import { ehFrame, ehFrameHeader, ehFrameHeaderSize, isUnwindable } from "../compiler/eh-frame.ts";
-import type { LinkedImage, LinkedSymbol, LinkOptions, Region, RegionName } from "../compiler/link.ts";
+import type { LinkedImage, LinkedSymbol, Region, RegionName } from "../compiler/link.ts";
 import { link } from "../compiler/link.ts";
 import type { ObjectFile } from "../compiler/object.ts";
 import { ZpolineError } from "../errors.ts";
@@ -63,7 +63,7 @@ const BUILD_ID_SIZE = 20;
 
 /**
  * A shared object that needs no other, with symbols and a build id. Deterministic.
- * @throws ZpolineError as `link`, and LINK_UNDEFINED for a symbol named in the options.
+ * @throws ZpolineError as `link`, and LINK_UNDEFINED or LINK_REGION for a symbol named in the options.
  */
 export function writeSharedObject(objects: readonly ObjectFile[], options: SharedObjectOptions): Uint8Array {
   return write(objects, {
@@ -82,7 +82,7 @@ export function writeSharedObject(objects: readonly ObjectFile[], options: Share
 
 /**
  * An executable that the kernel alone can start. Deterministic.
- * @throws ZpolineError as `link`, and LINK_UNDEFINED for a missing entry.
+ * @throws ZpolineError as `link`, and LINK_UNDEFINED or LINK_REGION for the entry.
  */
 export function writeExecutable(objects: readonly ObjectFile[], options: ExecutableOptions = {}): Uint8Array {
   const pie = options.base === "pie";
@@ -105,22 +105,19 @@ export function writeExecutable(objects: readonly ObjectFile[], options: Executa
  * with no room for them measures, the second is the one that counts.
  */
 function write(objects: readonly ObjectFile[], container: Container): Uint8Array {
-  const linkAt = (room: LinkOptions["room"] & object, relaStart: number, relaEnd: number) =>
+  const linkWith = (tables: number, dynamic: number, rela = { address: 0, size: 0 }) =>
     link(objects, {
       ...(container.base === undefined ? {} : { base: container.base }),
-      room,
-      provided: container.soname === undefined ? { __rela_start: relaStart, __rela_end: relaEnd } : {},
+      room: { tables, dynamic },
+      provided:
+        container.soname !== undefined ? {} : { __rela_start: rela.address, __rela_end: rela.address + rela.size },
     });
-  const probe = loadedSections(linkAt({ tables: MAX_HEADERS, dynamic: 0 }, 0, 0), container, () => 0);
+  const probe = loadedSections(linkWith(MAX_HEADERS, 0), container, () => 0);
   const names = ["", ...probe.sections.map((section) => section.name)];
   const indexOf = (region: RegionName) => names.indexOf(REGION_SECTIONS[region].name);
 
   const rela = probe.sections.find((section) => section.name === ".rela.dyn");
-  const image = linkAt(
-    { tables: probe.tablesSize, dynamic: probe.dynamicSize },
-    rela?.address ?? 0,
-    rela === undefined ? 0 : rela.address + rela.size,
-  );
+  const image = linkWith(probe.tablesSize, probe.dynamicSize, rela);
   const { sections } = loadedSections(image, container, indexOf);
   const unloadedParts = [
     ...debugSections(image, container.sourceDirectory),
@@ -128,7 +125,7 @@ function write(objects: readonly ObjectFile[], container: Container): Uint8Array
   ];
   const file = assembleFile({
     type: container.type,
-    entry: container.entry === undefined ? 0 : wanted(image, container.entry, "the entry point").address,
+    entry: container.entry === undefined ? 0 : wanted(image, container.entry, "the entry point", CODE).address,
     image,
     sections: [...sections, ...unloadedParts.map(unloaded)],
   });
@@ -181,7 +178,7 @@ function addDynamic(
     return { name, symbol, sectionIndex: indexOf(symbol.region!) };
   });
   const imports = Object.entries(container.imports).map(([name, target]) => {
-    const slot = wanted(image, target, `the import "${name}"`);
+    const slot = wanted(image, target, `the import "${name}"`, ["data", "bss"]);
     return { name, slot: slot.address };
   });
   const symbols = dynamicSymbols(exports, imports, container.soname);
@@ -189,7 +186,7 @@ function addDynamic(
   const dynsym = tables.add(symbols.dynsym);
   const dynstr = tables.add(symbols.dynstr);
 
-  const init = container.init.map((name) => wanted(image, name, "a constructor").address);
+  const init = container.init.map((name) => wanted(image, name, "a constructor", CODE).address);
   const slots = init.map((target, i) => ({ at: image.dynamicAddress + i * 8, target }));
   const relative = [...slots, ...image.relative];
   const relocations = relocationTable(relative, imports);
@@ -236,9 +233,16 @@ function regionSection(image: LinkedImage, name: RegionName): Section[] {
   return region.size === 0 ? [] : [{ ...REGION_SECTIONS[name], ...region, entrySize: 0 }];
 }
 
-function wanted(image: LinkedImage, name: string, role: string): LinkedSymbol {
+const CODE: readonly RegionName[] = ["text"];
+
+/** The symbol that the options name, in one of the regions where any are given. */
+function wanted(image: LinkedImage, name: string, role: string, regions?: readonly RegionName[]): LinkedSymbol {
   const symbol = image.symbols.get(name);
   if (symbol?.region === undefined)
     throw new ZpolineError("LINK_UNDEFINED", `undefined symbol "${name}" (used as ${role})`);
+  if (regions !== undefined && !regions.includes(symbol.region))
+    throw new ZpolineError("LINK_REGION", `symbol "${name}" cannot be ${role}`, {
+      cause: `it lies in ${symbol.region}, not in ${regions.join(" or ")}`,
+    });
   return symbol;
 }

@@ -156,6 +156,10 @@ describe("errors name the culprit", () => {
     expect(failure(() => link([object([unit])])).code).toBe("LINK_TEXT_ADDRESS");
   });
 
+  test("a base that is not page aligned", () => {
+    expect(failure(() => link([], { base: 0x400010 })).code).toBe("LINK_BASE");
+  });
+
   test.each([
     ["alignment", code("f", hex("c3"), { align: 3 })],
     ["alignment", code("f", hex("c3"), { align: 8192 })],

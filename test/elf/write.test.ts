@@ -159,6 +159,13 @@ describe("a shared object", () => {
     expect(buildId(writeSharedObject([other], options))).not.toBe(buildId(first));
   });
 
+  test("refuses what cannot be a constructor or the slot of an import", () => {
+    const soname = "lib.so";
+    const write = (more: Partial<SharedObjectOptions>) => () => writeSharedObject([program], { soname, ...more });
+    expect(write({ init: ["slot"] })).toThrow('symbol "slot" cannot be a constructor');
+    expect(write({ imports: { environ: "value" } })).toThrow('symbol "value" cannot be the import "environ"');
+  });
+
   test("needs the symbols that its options name", () => {
     const soname = "lib.so";
     expect(() => writeSharedObject([program], { soname, init: ["x"] })).toThrow('"x" (used as a constructor)');
