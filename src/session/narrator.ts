@@ -45,7 +45,8 @@ export class Narrator {
   readonly #seen = new Set<number>();
   /** Children that a parent was told of and that have said nothing yet: tid → parent's pid. */
   readonly #expected = new Map<number, number>();
-  #rootStarted = false;
+  /** Whether an image of the program that was started was ever hooked. */
+  rootStarted = false;
   /** Times never run backwards, also when the clock learns. */
   #now = Number.NEGATIVE_INFINITY;
 
@@ -94,7 +95,6 @@ export class Narrator {
   finish(root: Status): void {
     for (const pid of [...this.#processes.keys()]) this.died(pid, pid === this.#root ? root : undefined);
     if (!this.#seen.has(1)) for (const tid of [...this.#expected.keys()]) this.#expectedIsGone(tid);
-    if (!this.#rootStarted) this.#gaps.add("not-hooked", this.#root, "");
   }
 
   #enter({ pid, tid, ticks, memory, at }: RawRecord): void {
@@ -140,7 +140,7 @@ export class Narrator {
     const began = Math.min(this.#now, this.#clock.time(this.#clock.ticks(memory, at + L.START_BEGIN_TSC)));
     this.#replaceImage(pid, began);
     this.#thread(pid, tid);
-    if (pid === this.#root) this.#rootStarted = true;
+    if (pid === this.#root) this.rootStarted = true;
     this.#sink.start({
       type: "start",
       pid,

@@ -12,6 +12,8 @@ const MOST_KEPT = 64;
 /** Least time between two looks at who is alive, in milliseconds; more when a look takes long. */
 const CENSUS_EVERY = 50;
 const CENSUS_SHARE = 20;
+/** A sink may be slow, and guests give up on a reader that stands still. */
+const TOLD_PER_BEAT = 1024;
 /** After this many passes, everything that a process left has been told. */
 const PASSES_TO_DIE = 3;
 
@@ -22,6 +24,8 @@ export interface ReaderOptions {
   readonly gaps: GapList;
   /** Process id of the program that was started. */
   readonly root: number;
+  /** Why the program may not get hooked, as far as its file tells; "" when nothing speaks against it. */
+  readonly unhookable?: string;
   /** A clock in milliseconds; performance.now by default. */
   readonly now?: () => number;
 }
@@ -38,6 +42,7 @@ export class Reader {
   readonly #gaps: GapList;
   readonly #narrator: Narrator;
   readonly #root: number;
+  readonly #unhookable: string;
   readonly #table = Buffer.alloc(L.RING_MAX_CHUNKS * L.RING_CHUNK_ENTRY);
   readonly #chunks = new Map<number, Chunk>();
   readonly #kept = new Set<Chunk>();
@@ -51,7 +56,8 @@ export class Reader {
   /** Process ids of another pid namespace were seen: /proc does not know who is alive. */
   #foreign = false;
 
-  constructor({ ring, sink, clock, gaps, root, now = () => performance.now() }: ReaderOptions) {
+  constructor(options: ReaderOptions) {
+    const { ring, sink, clock, gaps, root, unhookable = "", now = () => performance.now() } = options;
     this.#ring = ring;
     this.#clock = clock;
     this.#gaps = gaps;
@@ -59,6 +65,7 @@ export class Reader {
     this.#now = now;
     this.#nextCensus = now() + CENSUS_EVERY;
     this.#narrator = new Narrator(sink, clock, gaps, root);
+    this.#unhookable = unhookable;
   }
 
   /** Reads what is new and tells what is old enough. Returns the number of records read. */
@@ -93,6 +100,7 @@ export class Reader {
     for (const chunk of this.#chunks.values()) chunk.readFinal(this.#pending);
     this.#tellUpTo(Number.POSITIVE_INFINITY, 0);
     this.#narrator.finish(this.#rootStatus ?? {});
+    if (!this.#narrator.rootStarted) this.#gaps.add("not-hooked", this.#root, this.#unhookable);
     for (const chunk of this.#chunks.values()) this.#noteDamage(chunk);
     const lost = this.#ring.lost();
     if (lost > 0) this.#gaps.add("ring-overflow", 0, "", lost);
@@ -118,6 +126,7 @@ export class Reader {
   }
 
   #readFull(index: number, at: number): void {
+    this.#ring.beat();
     const chunk = this.#chunk(index, at);
     if (chunk === undefined) {
       this.#ring.free(index); // taken by a process that died before it wrote anything
@@ -197,6 +206,9 @@ export class Reader {
     const held = pending.findIndex((record) => record.ticks > ticks);
     const told = held < 0 ? pending : pending.slice(0, held);
     this.#pending = held < 0 ? [] : pending.slice(held);
-    for (const record of told) this.#narrator.tell(record);
+    told.forEach((record, i) => {
+      if (i % TOLD_PER_BEAT === 0) this.#ring.beat();
+      this.#narrator.tell(record);
+    });
   }
 }
