@@ -36,7 +36,7 @@ export function closeText(text: i64): void {
 /** Replaces the two bytes of a system call instruction by `call *%rax`. False when it could not be done: nothing changed. */
 export function patchSite(text: i64, site: usize): bool {
   if (!failed(text) && syscall6(SYS_PWRITE64, text, changetype<usize>(patchBytes), 2, site, 0, 0) == 2) return true;
-  return load<u16>(site) == CALL_RAX || patchByProtection(site);
+  return patchByProtection(site);
 }
 
 function patchByProtection(site: usize): bool {

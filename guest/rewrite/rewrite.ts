@@ -1,0 +1,165 @@
+/**
+ * Rewrites the system call instructions of the program: at start everything that is mapped executable, later what mmap
+ * and mprotect make executable. Our own image, [vdso], [vsyscall] and the stack are never touched: only mappings of files
+ * are, and ours is left out.
+ *
+ * Who runs this: our start-up, with one thread; later the thread that has just mapped the code, in the exit hook of that
+ * call, so that no thread has run the code yet. Threads may be here at once, each with scratch memory of its own.
+ */
+import { GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { recordGap } from "../record/record";
+import { cstr } from "../std/cstr";
+import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
+import { Image } from "./elf";
+import { openImage } from "./functions";
+import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
+import { closeText, openText, patchSite } from "./patch";
+import { RED_ZONE_YES } from "./redzone";
+import { findSites, REASON_DATA, Site, VERDICT_NOT, VERDICT_SITE } from "./sites";
+
+// @ts-ignore: decorator
+@external("symbol", "__image_start")
+declare function imageStart(): usize;
+// @ts-ignore: decorator
+@external("symbol", "__image_end")
+declare function imageEnd(): usize;
+
+/** Sites rewritten so far, and real or possible sites left alone. */
+export let patchedSites: u32 = 0;
+export let leftSites: u32 = 0;
+let reportedJit: bool = false;
+
+const MOST_SITES: u32 = 8192;
+const SCRATCH: usize = 1 << 16;
+const PAGES: usize = (((offsetof<Image>() + (<usize>MOST_SITES) * offsetof<Site>()) + 4095) & ~4095) + SCRATCH;
+const SLASH: u8 = 0x2f;
+const ELF_MAGIC: u32 = 0x464c457f;
+const MOST_REPORTED: u32 = 8;
+
+/** Everything that is executable now. */
+export function rewriteAll(): void {
+  rewriteRange(0, <usize>-1);
+}
+
+/** [address, address + length) has just become executable. */
+export function mappedExecutable(address: usize, length: usize): void {
+  rewriteRange(address, address + length);
+}
+
+function rewriteRange(low: usize, high: usize): void {
+  const list = readMaps();
+  if (!list) {
+    recordGap(GAP_UNPATCHED_SITE, low, cstr("/proc/self/maps cannot be read"), 30);
+    return;
+  }
+  const maps = changetype<Maps>(list);
+  const text = openText();
+  for (let i: u64 = 0; i < maps.count; i++) {
+    const mapping = mappingAt(maps, i);
+    if (mapping.end <= low || mapping.start >= high) continue;
+    if (!(mapping.protection & PROT_EXEC)) continue;
+    if (isForeign(mapping)) rewriteMapping(maps, i, text, low, high);
+  }
+  closeText(text);
+  freeMaps(maps);
+}
+
+/** Whether an executable mapping is the program's. Anonymous ones are reported, not rewritten. */
+function isForeign(mapping: Mapping): bool {
+  if (mapping.start < imageEnd() && mapping.end > imageStart()) return false;
+  if (mapping.nameLength && load<u8>(mapping.name) == SLASH) return true;
+  const special = mapping.nameLength != 0; // [vdso], [vsyscall], [stack]
+  if (!special && !reportedJit && !isOurs(mapping)) {
+    reportedJit = true;
+    recordGap(GAP_JIT, mapping.start, cstr("anonymous executable memory"), 27);
+  }
+  return false;
+}
+
+/** Page 0 and the pages of the slots are anonymous and executable, too. */
+function isOurs(mapping: Mapping): bool {
+  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000;
+}
+
+function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usize): void {
+  const pages = mapPages(PAGES);
+  if (failed(pages)) {
+    report(mappingAt(maps, index), 0);
+    return;
+  }
+  const mapping = mappingAt(maps, index);
+  const image = changetype<Image>(<usize>pages);
+  const sites = <usize>pages + offsetof<Image>();
+  const scratch = <usize>pages + PAGES - SCRATCH;
+  describe(maps, index, image);
+  const start = mapping.start > low ? mapping.start : low;
+  const end = mapping.end < high ? mapping.end : high;
+  let count = findSites(image, start, end, sites, MOST_SITES, scratch, SCRATCH);
+  let reported: u32 = 0;
+  if (count > MOST_SITES) {
+    report(mapping, end);
+    count = MOST_SITES;
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
+    if (site.verdict == VERDICT_NOT) continue;
+    if (isPatchable(site) && patchSite(text, site.address)) {
+      patchedSites++;
+      continue;
+    }
+    leftSites++;
+    // Bytes that no instruction is known to lead to, among bytes that are no instructions, are data.
+    if (site.verdict != VERDICT_SITE && site.reason == REASON_DATA) continue;
+    if (reported++ < MOST_REPORTED) report(mapping, site.address);
+  }
+  unmapPages(<usize>pages, PAGES);
+}
+
+/**
+ * `call *%rax` writes the word below the stack pointer: not in a function that keeps data there. `sysenter` enters the
+ * kernel's 32-bit system calls, which have other numbers.
+ */
+function isPatchable(site: Site): bool {
+  return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
+}
+
+function report(mapping: Mapping, address: usize): void {
+  recordGap(GAP_UNPATCHED_SITE, address, mapping.name, <u32>mapping.nameLength);
+}
+
+/** The image that the mapping at `index` belongs to: the mappings of one file that lie side by side, from its start on. */
+function describe(maps: Maps, index: u64, image: Image): void {
+  let first = index;
+  while (first > 0 && mappingAt(maps, first).offset != 0 && sameFile(maps, first - 1, index)) first--;
+  let last = index;
+  while (last + 1 < maps.count && sameFile(maps, last + 1, index) && adjoins(maps, last)) last++;
+  const base = mappingAt(maps, first);
+  const low = base.start;
+  const high = mappingAt(maps, last).end;
+  if (base.offset != 0 || !(base.protection & PROT_READ) || load<u32>(low) != ELF_MAGIC) {
+    openImage(image, 0, 0, 0, 0, 0);
+    return;
+  }
+  const headers = low + load<usize>(low, 32); // e_phoff
+  const count = <usize>load<u16>(low, 56); // e_phnum
+  openImage(image, low - firstAddress(headers, count, low, high), headers, count, low, high);
+}
+
+function sameFile(maps: Maps, a: u64, b: u64): bool {
+  return mappingAt(maps, a).inode == mappingAt(maps, b).inode;
+}
+
+function adjoins(maps: Maps, index: u64): bool {
+  const next = mappingAt(maps, index + 1);
+  return mappingAt(maps, index).end == next.start && (next.protection & PROT_READ) != 0;
+}
+
+/** Address in the file of the page that the first PT_LOAD maps. */
+function firstAddress(headers: usize, count: usize, low: usize, high: usize): usize {
+  for (let i: usize = 0; i < count; i++) {
+    const header = headers + i * 56;
+    if (header < low || header + 56 > high) return 0;
+    if (load<u32>(header) == 1) return load<usize>(header, 16) & ~4095; // PT_LOAD, p_vaddr
+  }
+  return 0;
+}

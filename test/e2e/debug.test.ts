@@ -1,0 +1,78 @@
+/** The guest can be debugged and profiled by the names and lines of its TypeScript. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { fixture, run, scratch } from "./run.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const library = join(root, "dist/libzpoline.so");
+
+/** Number of the first line of a guest file that contains `text`. */
+function lineOf(file: string, text: string): number {
+  const lines = readFileSync(join(root, file), "utf8").split("\n");
+  return lines.findIndex((line) => line.includes(text)) + 1;
+}
+
+describe("debugging", () => {
+  test("gdb stops at a TypeScript line inside /bin/true and shows the frames", () => {
+    const line = lineOf("guest/rewrite/rewrite.ts", "const list = readMaps()");
+    const { stdout } = run(
+      [
+        ...["gdb", "-batch", "-nx"],
+        ...["-ex", "set debuginfod enabled off"],
+        ...["-ex", "set startup-with-shell off"],
+        ...["-ex", `set environment LD_PRELOAD ${library}`],
+        ...["-ex", "set breakpoint pending on"],
+        ...["-ex", `break guest/rewrite/rewrite.ts:${line}`],
+        ...["-ex", "run", "-ex", "bt", "-ex", "next", "-ex", "continue", "/bin/true"],
+      ],
+      { cwd: root },
+    );
+    expect(stdout).toMatch(new RegExp(`Breakpoint 1, .*rewrite.* at .*guest/rewrite/rewrite\\.ts:${line}`));
+    expect(stdout).toMatch(/#\d+ .* on_load .*guest\/main\.ts:\d+/);
+    expect(stdout).toMatch(/exited normally/);
+  });
+
+  test("gdb walks from a guest function through the stub into the program", () => {
+    const { stdout } = run(
+      [
+        ...["gdb", "-batch", "-nx"],
+        ...["-ex", "set debuginfod enabled off"],
+        ...["-ex", "set startup-with-shell off"],
+        ...["-ex", `set environment LD_PRELOAD ${library}`],
+        ...["-ex", "set environment ZPOLINE_HOOK noop:39"],
+        ...["-ex", "set breakpoint pending on"],
+        ...["-ex", "break on_enter if *(long*)$rdi == 39"],
+        ...["-ex", "run", "-ex", "bt", fixture("registers.c")],
+      ],
+      { cwd: root },
+    );
+    expect(stdout).toMatch(/#0 .*on_enter/);
+    expect(stdout).toMatch(/#1 .*zp_(stub|entry)/);
+    expect(stdout).toMatch(/#\d .* main /);
+  });
+
+  test("perf names guest functions", () => {
+    const data = join(scratch, "perf.data");
+    const micro = fixture("calls.c");
+    run([
+      "perf",
+      "record",
+      "-q",
+      "-e",
+      "cpu-clock",
+      "-F",
+      "5000",
+      "-o",
+      data,
+      "--",
+      "env",
+      `LD_PRELOAD=${library}`,
+      "ZPOLINE_HOOK=noop:110",
+      micro,
+    ]);
+    const { stdout } = run(["perf", "report", "--stdio", "-i", data, "--sort", "dso,symbol"]);
+    expect(stdout).toMatch(/libzpoline\.so\s+\[\.\]\s+(on_enter|zp_stub|zp_entry)/);
+  });
+});
