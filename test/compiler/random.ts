@@ -1,0 +1,58 @@
+/** A seeded generator of random numbers (xoshiro128**, Blackman and Vigna), so that a failure can be run again. */
+export class Random {
+  readonly #state: Uint32Array;
+
+  constructor(seed: number) {
+    // splitmix32 spreads the seed over the state, which must not be all zero.
+    let x = seed >>> 0;
+    this.#state = Uint32Array.from({ length: 4 }, () => {
+      x = (x + 0x9e3779b9) >>> 0;
+      let z = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+      z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+      return z ^ (z >>> 16);
+    });
+  }
+
+  /** A number below 2^32. */
+  u32(): number {
+    const s = this.#state;
+    const multiplied = Math.imul(s[1]!, 5);
+    const result = Math.imul((multiplied << 7) | (multiplied >>> 25), 9) >>> 0;
+    const shifted = s[1]! << 9;
+    s[2]! ^= s[0]!;
+    s[3]! ^= s[1]!;
+    s[1]! ^= s[2]!;
+    s[0]! ^= s[3]!;
+    s[2]! ^= shifted;
+    s[3] = (s[3]! << 11) | (s[3]! >>> 21);
+    return result;
+  }
+
+  u64(): bigint {
+    return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
+  }
+
+  /** A number in [0, limit). */
+  below(limit: number): number {
+    return this.u32() % limit;
+  }
+
+  /** True with a probability of `percent` in a hundred. */
+  chance(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
+
+  /** One of the values, as often as its weight says. */
+  weighted<T>(choices: readonly (readonly [weight: number, value: T])[]): T {
+    let left = this.below(choices.reduce((sum, [weight]) => sum + weight, 0));
+    for (const [weight, value] of choices) {
+      if (left < weight) return value;
+      left -= weight;
+    }
+    throw new Error("no choice has a weight");
+  }
+}
