@@ -27,7 +27,7 @@ const named = (pattern: RegExp) =>
 const SYSTEM = named(/^(Vm(call|launch|resume|run|mcall|gexit)|Tdcall|Seam\w+|Skinit|Eret[su]|Uiret|Rsm)$/);
 /** The instructions that WRITES_SP leaves out, beside all VEX, EVEX and XOP ones. */
 const SP_LEFT_OUT = named(
-  /^(Bt[crs]|Crc32|Adcx|Adox|Cvt\w+si|Movd|Movq|P?mov?mskp?\w*|Pextr\w+|Extractps|Sldt|Smsw|Str|Rd\w+)$/,
+  /^(Bt[crs]|Crc32|Adcx|Adox|Cvt\w+si|Movd|Movq|P?mov?mskp?\w*|Pextr\w+|Extractps|Sldt|Smsw|Str|Vmread|Rd\w+)$/,
 );
 const isSystemMove = (text: string) => /^mov \w+,[cd]r/.test(text);
 
