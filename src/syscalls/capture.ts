@@ -64,6 +64,7 @@ function exitCapture(argument: Argument): number {
   switch (argument.shape) {
     case "bytes":
     case "value":
+    case "random":
     case "names":
     case "dirents":
     case "dirents64":

@@ -1,6 +1,6 @@
 /**
  * Sizes in bytes of the kernel's structures on x86-64, by the shape that names them in the table. They are part of the
- * kernel's interface (include/uapi) and never change; structures that grow (perf_attr, clone_args) are copied up to here.
+ * kernel's interface (include/uapi) and never change; structures that grow (clone_args) are copied up to here.
  */
 export const SIZES: Readonly<Record<string, number>> = {
   int: 4,
@@ -18,21 +18,22 @@ export const SIZES: Readonly<Record<string, number>> = {
   stat: 144,
   statx: 256,
   statfs: 120,
-  ustat: 32,
   open_how: 24,
-  file_handle: 8,
+  file_handle: 136,
   utimbuf: 16,
   timespec: 16,
   timespec_in: 16,
   utimespec: 16,
   timeval: 16,
   timeval_in: 16,
+  utimeval: 16,
   timezone: 8,
   itimerval: 32,
   itimerspec: 32,
   tms: 32,
   timex: 208,
   rusage: 144,
+  wait_rusage: 144,
   rlimit: 16,
   siginfo: 128,
   sigaction: 32,
@@ -41,9 +42,9 @@ export const SIZES: Readonly<Record<string, number>> = {
   sigset_pack: 16,
   pollfd: 8,
   epoll_event: 12,
+  epoll_change: 12,
   iov: 16,
   clone_args: 88,
-  sched_attr: 56,
   futex_waitv: 24,
   utsname: 390,
   sysinfo: 112,
@@ -52,7 +53,6 @@ export const SIZES: Readonly<Record<string, number>> = {
   sembuf: 6,
   mq_attr: 64,
   seccomp_args: 16,
-  perf_attr: 128,
   io_uring_params: 120,
   landlock_ruleset: 8,
   arch_prctl: 8,

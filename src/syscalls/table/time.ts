@@ -2,17 +2,17 @@ import type { Rows } from "../row.ts";
 
 /** Clocks, timers, sleeping. */
 export const TIME = {
-  time: "tloc:>time*1",
+  time: "tloc:>time*1 = time",
   gettimeofday: "tv:>timeval tz:>timezone",
   settimeofday: "tv:<timeval tz:<timezone",
   times: "buf:>tms",
-  nanosleep: "req:<timespec rem:>timespec",
-  clock_nanosleep: "clockid:enum(clock) flags:flags(timer) request:<timespec remain:>timespec",
+  nanosleep: "req:<timespec rem:pointer",
+  clock_nanosleep: "clockid:enum(clock) flags:flags(timer) request:<timespec remain:pointer",
   clock_gettime: "clockid:enum(clock) tp:>timespec",
   clock_settime: "clockid:enum(clock) tp:<timespec",
   clock_getres: "clockid:enum(clock) res:>timespec",
-  clock_adjtime: "clockid:enum(clock) buf:<>timex = timex",
-  adjtimex: "buf:<>timex = timex",
+  clock_adjtime: "clockid:enum(clock) buf:>timex = timex",
+  adjtimex: "buf:>timex = timex",
   getitimer: "which:enum(itimer) curr_value:>itimerval",
   setitimer: "which:enum(itimer) new_value:<itimerval old_value:>itimerval",
   timer_create: "clockid:enum(clock) sevp:<sigevent timerid:>int*1",
