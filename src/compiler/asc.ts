@@ -1,0 +1,201 @@
+/**
+ * Drives the AssemblyScript compiler, in memory: guest TypeScript to WebAssembly with 64-bit addresses.
+ *
+ * asc has a wasm64 target that no option reaches. A transform switches it on after parsing, and makes the module's
+ * memory a 64-bit one. This depends on internals of asc 0.28.20, the version that the project pins.
+ */
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { CompileError, type Diagnostic, type SourcePlace } from "./diagnostics.ts";
+
+export interface AscOutput {
+  readonly wasm: Uint8Array;
+  readonly sourceMap: string;
+  /** End of the static data, zero bytes included. */
+  readonly dataEnd: bigint;
+}
+
+export interface AscInput {
+  /** Entry module, relative to `root`. */
+  readonly entry: string;
+  /** Directory below which all modules lie. */
+  readonly root: string;
+  /** Address of the first byte of static data. */
+  readonly memoryBase: number;
+}
+
+/** Target.Wasm64 and Feature.Memory64 in asc's src/common.ts and std/assembly/shared/feature.ts. */
+const TARGET_WASM64 = 2;
+const FEATURE_MEMORY64 = 1 << 11;
+/** binaryen-c.h, as far as it is needed; arguments in the order of that header. */
+interface Binaryen {
+  _BinaryenTypeInt64(): number;
+  _BinaryenSetMemory(...args: unknown[]): void;
+  _malloc(size: number): number;
+  _free(pointer: number): void;
+  __i32_store8(pointer: number, value: number): void;
+  __i32_store(pointer: number, value: number): void;
+}
+interface AscModule {
+  readonly ref: number;
+  sizeType: number;
+  i64(low: number, high: number): number;
+  allocStringCached(text: string | null): number;
+  setMemory(
+    initial: number,
+    maximum: number,
+    segments: readonly AscSegment[],
+    target: number,
+    exportName?: string | null,
+    name?: string,
+    shared?: boolean,
+  ): void;
+}
+interface AscSegment {
+  readonly buffer: Uint8Array;
+  readonly offset: bigint | { readonly low: number; readonly high: number };
+}
+interface AscProgram {
+  readonly options: { target: number; setFeature(feature: number, on: boolean): void };
+  readonly module: AscModule;
+}
+
+const toBigInt = (value: AscSegment["offset"]): bigint =>
+  typeof value === "bigint" ? value : (BigInt(value.high) << 32n) | BigInt(value.low >>> 0);
+
+/** Sets the module's memory as asc does (src/module.ts, Module#setMemory), but with 64-bit addresses. */
+function setMemory64(
+  binaryen: Binaryen,
+  module: AscModule,
+  [initial, maximum, segments, , exportName = null, name = "0", shared = false]: Parameters<AscModule["setMemory"]>,
+): void {
+  const allocated: number[] = [];
+  const store = <T>(items: ArrayLike<T>, size: 1 | 4, number: (item: T) => number): number => {
+    const start = binaryen._malloc(Math.max(8, items.length * size));
+    allocated.push(start);
+    const write = size === 1 ? binaryen.__i32_store8 : binaryen.__i32_store;
+    for (let i = 0; i < items.length; i++) write(start + i * size, number(items[i]!));
+    return start;
+  };
+  const offsetOf = ({ offset }: AscSegment): number => {
+    const value = toBigInt(offset);
+    return module.i64(Number(value & 0xffffffffn), Number(value >> 32n));
+  };
+  const bytes = store(segments, 4, ({ buffer }) => store(buffer, 1, (byte) => byte));
+  const passive = store(segments, 1, () => 0);
+  const offsets = store(segments, 4, offsetOf);
+  const sizes = store(segments, 4, ({ buffer }) => buffer.length);
+  const [exported, memory] = [module.allocStringCached(exportName), module.allocStringCached(name)];
+  const count = segments.length;
+  binaryen._BinaryenSetMemory(
+    module.ref,
+    initial,
+    maximum,
+    exported,
+    0,
+    bytes,
+    passive,
+    offsets,
+    sizes,
+    count,
+    shared,
+    true,
+    memory,
+  );
+  for (const pointer of allocated) binaryen._free(pointer);
+}
+
+/** The transform's class; asc makes an instance and gives it `program` and `binaryen`. */
+function wasm64Transform(onData: (end: bigint) => void): new () => object {
+  return class {
+    declare program: AscProgram;
+    declare binaryen: Binaryen;
+
+    afterParse(): void {
+      const { program, binaryen } = this;
+      const { module } = program;
+      program.options.target = TARGET_WASM64;
+      program.options.setFeature(FEATURE_MEMORY64, true);
+      module.sizeType = binaryen._BinaryenTypeInt64();
+      module.setMemory = (...args) => {
+        const last = args[2].at(-1);
+        if (last !== undefined) onData(toBigInt(last.offset) + BigInt(last.buffer.length));
+        setMemory64(binaryen, module, args);
+      };
+    }
+  };
+}
+
+/** A module's text, or null. Imports may name a file with or without its ".ts". */
+function readModule(root: string, name: string): string | null {
+  try {
+    return readFileSync(path.resolve(root, name.replace(/\.ts\.ts$/, ".ts")), "utf8");
+  } catch {
+    return null;
+  }
+}
+
+interface AscDiagnostic {
+  readonly message: string;
+  readonly code: number;
+  /** 0 pedantic, 1 info, 2 warning, 3 error. */
+  readonly category: number;
+  readonly range: {
+    readonly start: number;
+    readonly source: { readonly normalizedPath: string; lineAt(at: number): number; columnAt(): number };
+  } | null;
+}
+
+function placeOf({ range }: AscDiagnostic): SourcePlace | undefined {
+  if (range === null) return undefined;
+  const line = range.source.lineAt(range.start);
+  return { file: range.source.normalizedPath, line, column: range.source.columnAt() };
+}
+
+/** Compiles to WebAssembly. Throws `CompileError` with the diagnostics of asc. */
+export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<AscOutput> {
+  const { main } = await import("assemblyscript/asc");
+  const files = new Map<string, string | Uint8Array>();
+  const diagnostics: Diagnostic[] = [];
+  let dataEnd = BigInt(memoryBase);
+  const { error, stderr } = await main(
+    [
+      entry,
+      ...[
+        "--outFile",
+        "out.wasm",
+        "--sourceMap",
+        "--debug",
+        "-O3",
+        "--runtime",
+        "stub",
+        "--noAssert",
+        "--use",
+        "abort=",
+      ],
+      ...["--memoryBase", String(memoryBase), "--enable", "threads,bulk-memory,sign-extension", "--baseDir", root],
+    ],
+    {
+      readFile: (name: string, directory: string) => readModule(directory, name),
+      writeFile: (name: string, contents: string | Uint8Array) => {
+        files.set(name, contents);
+      },
+      listFiles: () => [],
+      reportDiagnostic: (raw: unknown) => {
+        const diagnostic = raw as AscDiagnostic;
+        if (diagnostic.category !== 3) return;
+        const place = placeOf(diagnostic);
+        diagnostics.push({ message: diagnostic.message, ...(place === undefined ? {} : { place }) });
+      },
+      // asc's types demand an instance where asc itself demands a class.
+      transforms: [wasm64Transform((end) => (dataEnd = end)) as never],
+    },
+  );
+  if (diagnostics.length > 0) throw new CompileError(diagnostics, "GUEST_SYNTAX");
+  if (error !== null) throw new CompileError([{ message: `asc failed: ${error.message}\n${stderr}` }], "GUEST_SYNTAX");
+  return {
+    wasm: files.get("out.wasm") as Uint8Array,
+    sourceMap: files.get("out.wasm.map") as string,
+    dataEnd,
+  };
+}

@@ -1,0 +1,52 @@
+/** The order in which blocks are laid out: loops stay together, blocks that trap go to the end. */
+import type { Inst, MachineBlock, MachineFunc } from "./machine.ts";
+
+/** Sends every jump to a block that only jumps straight on. */
+export function forwardJumps(func: MachineFunc): void {
+  const forward = (block: MachineBlock): MachineBlock => {
+    const seen = new Set<MachineBlock>();
+    let b = block;
+    while (b.insts.length === 1 && b.insts[0]!.op === "jump" && !seen.has(b)) {
+      seen.add(b);
+      b = b.insts[0]!.targets![0]!;
+    }
+    return b;
+  };
+  const renew = (inst: Inst): Inst =>
+    inst.targets === undefined ? inst : { ...inst, targets: inst.targets.map(forward) };
+  for (const block of func.blocks) {
+    block.insts = block.insts.map(renew);
+    block.succs.splice(0, block.succs.length, ...(block.insts.at(-1)?.targets ?? []));
+  }
+  func.tables.forEach((table, i) => {
+    func.tables[i] = { ...table, targets: table.targets.map(forward) };
+  });
+}
+
+export function layout(func: MachineFunc): MachineBlock[] {
+  const position = new Map(func.blocks.map((block, i) => [block, i]));
+  const placed = new Set<MachineBlock>();
+  const candidates = new Set<MachineBlock>();
+  const better = (a: MachineBlock, b: MachineBlock): boolean => {
+    if (a.cold !== b.cold) return b.cold;
+    return a.depth === b.depth ? position.get(a)! < position.get(b)! : a.depth > b.depth;
+  };
+  const best = (blocks: Iterable<MachineBlock>): MachineBlock | undefined => {
+    let chosen: MachineBlock | undefined;
+    for (const block of blocks)
+      if (!placed.has(block) && (chosen === undefined || better(block, chosen))) chosen = block;
+    return chosen;
+  };
+  const order: MachineBlock[] = [];
+  let next: MachineBlock | undefined = func.blocks[0];
+  while (next !== undefined) {
+    const block: MachineBlock = next;
+    placed.add(block);
+    candidates.delete(block);
+    order.push(block);
+    for (const successor of block.succs) if (!placed.has(successor)) candidates.add(successor);
+    const following = best(block.succs);
+    next = following !== undefined && !following.cold ? following : best(candidates);
+  }
+  return order;
+}

@@ -1,0 +1,392 @@
+/** Machine instructions to bytes: frame, prologue and epilogue with their unwind rows, line rows, jump tables. */
+import { forwardJumps, layout } from "./blocks.ts";
+import type { SourcePlace } from "./diagnostics.ts";
+import {
+  CALLEE_SAVED,
+  type Inst,
+  isReg,
+  type MachineBlock,
+  type MachineFunc,
+  type Operand,
+  RBP,
+  type Reg,
+  visit,
+} from "./machine.ts";
+import type { CodeUnit, DataUnit, UnwindRow } from "./object.ts";
+import {
+  type AluOp,
+  Assembler,
+  type Label,
+  type Mem,
+  negate,
+  REGISTERS,
+  rax,
+  rbp,
+  rsp,
+  type ScanOp,
+  type ShiftOp,
+  type UnaryOp,
+  type Reg as X64Reg,
+} from "./x64.ts";
+
+const READS_FLAGS: ReadonlySet<string> = new Set(["setcc", "cmov", "branch", "trapif"]);
+const WRITES_FLAGS: ReadonlySet<string> = new Set([
+  "alu",
+  "cmp",
+  "test",
+  "imul",
+  "imul3",
+  "divide",
+  "shift",
+  "scan",
+  "popcnt",
+  "xadd",
+  "lockxadd",
+  "lockalu",
+  "cmpxchg",
+  "rmwloop",
+  "call",
+  "syscall",
+]);
+
+/** Whether an instruction after number `index` of `insts` reads the flags that are set before it. */
+function flagsAreLive(insts: readonly Inst[], index: number): boolean {
+  for (const inst of insts.slice(index + 1)) {
+    if (READS_FLAGS.has(inst.op)) return true;
+    if (WRITES_FLAGS.has(inst.op)) return false;
+  }
+  return false;
+}
+
+export interface Generated {
+  readonly code: CodeUnit;
+  readonly tables: readonly DataUnit[];
+  /** Bytes of stack below the return address, callees not included. */
+  readonly frame: number;
+}
+
+class Generator {
+  readonly #a = new Assembler();
+  readonly #func: MachineFunc;
+  readonly #labels = new Map<MachineBlock, Label>();
+  readonly #saved: Reg[];
+  /** Bytes of the frame below the saved registers. */
+  readonly #size: number;
+  readonly #traps: { readonly label: Label; readonly at: number }[] = [];
+  readonly #place: (at: number) => SourcePlace | undefined;
+  #lastPlace: SourcePlace | undefined;
+  #rows: UnwindRow["saved"] = [];
+
+  constructor(func: MachineFunc, place: (at: number) => SourcePlace | undefined) {
+    this.#func = func;
+    this.#place = place;
+    const defined = new Set<Reg>();
+    for (const block of func.blocks)
+      for (const inst of block.insts)
+        visit(
+          inst,
+          () => {},
+          (r) => defined.add(r),
+        );
+    this.#saved = CALLEE_SAVED.filter((r) => defined.has(r) || (func.aligned && r === RBP));
+    // The frame pointer is pushed first.
+    if (func.aligned) this.#saved = [RBP, ...this.#saved.filter((r) => r !== RBP)];
+    this.#size = 8 * (func.outgoing + func.slots);
+  }
+
+  run(): Generated {
+    forwardJumps(this.#func);
+    const order = layout(this.#func);
+    for (const block of order) this.#labels.set(block, this.#a.label());
+    this.#line(order[0]!.insts[0]?.at ?? 0);
+    this.#prologue();
+    order.forEach((block, i) => {
+      this.#a.bind(this.#labels.get(block)!);
+      block.insts.forEach((inst, index) => {
+        this.#line(inst.at);
+        this.#emit(inst, block.insts, index, order[i + 1]);
+      });
+    });
+    for (const trap of this.#traps) {
+      this.#line(trap.at);
+      this.#a.bind(trap.label);
+      this.#a.op("ud2");
+    }
+    const code = this.#a.finish(this.#func.name);
+    return { code, tables: this.#tables(), frame: 8 * this.#saved.length + this.#size + (this.#func.aligned ? 8 : 0) };
+  }
+
+  #line(at: number): void {
+    const place = this.#place(at);
+    if (place === undefined || place === this.#lastPlace) return;
+    const last = this.#lastPlace;
+    this.#lastPlace = place;
+    if (last?.file === place.file && last.line === place.line && last.column === place.column) return;
+    this.#a.line(place.file, place.line, place.column);
+  }
+
+  // ── The frame ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #unwind(register: X64Reg, offset: number): void {
+    this.#a.unwind({ reg: register.dwarf, offset }, this.#rows);
+  }
+
+  #prologue(): void {
+    const a = this.#a;
+    let depth = 8;
+    this.#unwind(rsp, depth);
+    for (const r of this.#saved) {
+      a.push(REGISTERS[r]!);
+      depth += 8;
+      this.#rows = [...this.#rows, [REGISTERS[r]!.dwarf, -depth]];
+      this.#unwind(this.#func.aligned && depth > 16 ? rbp : rsp, this.#func.aligned ? 16 : depth);
+      if (this.#func.aligned && depth === 16) {
+        a.mov(64, rbp, rsp);
+        this.#unwind(rbp, 16);
+      }
+    }
+    if (this.#size > 0) {
+      a.sub(64, rsp, this.#size);
+      if (!this.#func.aligned) this.#unwind(rsp, depth + this.#size);
+    }
+    if (this.#func.aligned) a.and(64, rsp, -16);
+  }
+
+  /** Leaves the function; code that follows has the rows of the body again. */
+  #epilogue(): void {
+    const a = this.#a;
+    const body = this.#rows;
+    const full = 8 + 8 * this.#saved.length;
+    let depth = full;
+    if (this.#func.aligned) a.lea(64, rsp, { kind: "mem", base: rbp, disp: 16 - full });
+    else if (this.#size > 0) {
+      a.add(64, rsp, this.#size);
+      this.#unwind(rsp, depth);
+    }
+    for (const r of [...this.#saved].reverse()) {
+      a.pop(REGISTERS[r]!);
+      depth -= 8;
+      this.#rows = this.#rows.slice(0, -1);
+      if (this.#func.aligned && depth > 8) this.#unwind(rbp, 16);
+      else this.#unwind(rsp, depth);
+    }
+    a.op("ret");
+    this.#rows = body;
+    if (this.#func.aligned) this.#unwind(rbp, 16);
+    else this.#unwind(rsp, full + this.#size);
+  }
+
+  // ── Operands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #mem(operand: Operand | undefined): Mem {
+    if (operand?.kind !== "mem") throw new Error("not a memory operand");
+    const { stack, disp } = operand;
+    if (stack === "outgoing") return { kind: "mem", base: rsp, disp: 8 * disp };
+    if (stack === "slot") return { kind: "mem", base: rsp, disp: 8 * (this.#func.outgoing + disp) };
+    if (stack === "incoming") {
+      if (this.#func.aligned) return { kind: "mem", base: rbp, disp: 16 + 8 * disp };
+      return { kind: "mem", base: rsp, disp: this.#size + 8 * this.#saved.length + 8 + 8 * disp };
+    }
+    return {
+      kind: "mem",
+      disp,
+      ...(operand.base === undefined ? {} : { base: REGISTERS[operand.base]! }),
+      ...(operand.index === undefined ? {} : { index: REGISTERS[operand.index]!, scale: operand.scale ?? 1 }),
+      ...(operand.symbol === undefined ? {} : { symbol: operand.symbol }),
+      ...(operand.gs ? { segment: "gs" as const } : {}),
+    };
+  }
+
+  #reg(operand: Operand | undefined): X64Reg {
+    if (!isReg(operand)) throw new Error("not a register operand");
+    return REGISTERS[operand.reg]!;
+  }
+
+  #placeOf(operand: Operand | undefined): X64Reg | Mem {
+    return isReg(operand) ? this.#reg(operand) : this.#mem(operand);
+  }
+
+  #source(operand: Operand | undefined): X64Reg | Mem | bigint {
+    return operand?.kind === "imm" ? operand.value : this.#placeOf(operand);
+  }
+
+  // ── Instructions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #emit(inst: Inst, insts: readonly Inst[], index: number, next: MachineBlock | undefined): void {
+    const a = this.#a;
+    const { width, sub } = inst;
+    switch (inst.op) {
+      case "copy":
+        a.mov(64, this.#reg(inst.a), this.#reg(inst.b));
+        return;
+      case "mov":
+        if (isReg(inst.a) && inst.b?.kind === "imm" && inst.b.value === 0n && !flagsAreLive(insts, index))
+          a.xor(32, this.#reg(inst.a), this.#reg(inst.a));
+        else a.mov(width, this.#placeOf(inst.a), this.#source(inst.b));
+        return;
+      case "movzx":
+        a.movzx(this.#reg(inst.a), inst.from!, this.#placeOf(inst.b));
+        return;
+      case "movsx":
+        a.movsx(width === 64 ? 64 : 32, this.#reg(inst.a), inst.from!, this.#placeOf(inst.b));
+        return;
+      case "lea":
+        this.#lea(inst, flagsAreLive(insts, index));
+        return;
+      case "alu":
+        a.alu(sub as AluOp, width, this.#placeOf(inst.a), this.#source(inst.b));
+        return;
+      case "lockalu":
+        a.lock();
+        a.alu(sub as AluOp, width, this.#placeOf(inst.a), this.#source(inst.b));
+        return;
+      case "cmp":
+        if (isReg(inst.a) && inst.b?.kind === "imm" && inst.b.value === 0n)
+          a.test(width, this.#reg(inst.a), this.#reg(inst.a));
+        else a.cmp(width, this.#placeOf(inst.a), this.#source(inst.b));
+        return;
+      case "test":
+        a.test(width, this.#placeOf(inst.a), inst.b?.kind === "imm" ? inst.b.value : this.#reg(inst.b));
+        return;
+      case "imul":
+        a.imul(width as 32 | 64, this.#reg(inst.a), this.#placeOf(inst.b));
+        return;
+      case "imul3":
+        a.imul(width as 32 | 64, this.#reg(inst.a), this.#placeOf(inst.b), inst.imm!);
+        return;
+      case "unary":
+      case "divide":
+        a.unary(sub as UnaryOp, width, this.#placeOf(inst.a));
+        return;
+      case "cqo":
+        a.op(width === 64 ? "cqo" : "cdq");
+        return;
+      case "shift":
+        a.shift(sub as ShiftOp, width, this.#placeOf(inst.a), inst.b?.kind === "imm" ? Number(inst.b.value) : "cl");
+        return;
+      case "setcc":
+        a.setcc(inst.cond!, this.#placeOf(inst.a));
+        return;
+      case "cmov":
+        a.cmov(inst.cond!, width as 32 | 64, this.#reg(inst.a), this.#placeOf(inst.b));
+        return;
+      case "scan":
+      case "popcnt":
+        a.scan(sub as ScanOp, width as 32 | 64, this.#reg(inst.a), this.#placeOf(inst.b));
+        return;
+      case "xchg":
+        a.xchg(width, this.#mem(inst.a), this.#reg(inst.b));
+        return;
+      case "xadd":
+      case "lockxadd":
+        if (inst.op === "lockxadd") a.lock();
+        a.xadd(width, this.#mem(inst.a), this.#reg(inst.b));
+        return;
+      case "cmpxchg":
+        a.lock();
+        a.cmpxchg(width, this.#mem(inst.a), this.#reg(inst.b));
+        return;
+      case "rmwloop":
+        this.#rmwLoop(inst);
+        return;
+      case "call":
+        if (inst.a?.kind === "mem" && inst.a.symbol !== undefined) a.call(inst.a.symbol);
+        else a.call(this.#placeOf(inst.a));
+        return;
+      case "syscall":
+      case "rdtsc":
+      case "pause":
+      case "mfence":
+        a.op(inst.op);
+        return;
+      case "wrgsbase":
+        a.segmentBase("wrgsbase", this.#reg(inst.a));
+        return;
+      case "trapif": {
+        const label = a.label();
+        this.#traps.push({ label, at: inst.at });
+        a.jcc(inst.cond!, label);
+        return;
+      }
+      case "trap":
+        a.op("ud2");
+        return;
+      case "undef":
+        return;
+      case "jump":
+        if (inst.targets![0] !== next) a.jmp(this.#labels.get(inst.targets![0]!)!);
+        return;
+      case "branch": {
+        const [then, otherwise] = inst.targets as [MachineBlock, MachineBlock];
+        if (then === next) a.jcc(negate(inst.cond!), this.#labels.get(otherwise)!);
+        else {
+          a.jcc(inst.cond!, this.#labels.get(then)!);
+          if (otherwise !== next) a.jmp(this.#labels.get(otherwise)!);
+        }
+        return;
+      }
+      case "switch":
+        a.jmp(this.#reg(inst.a));
+        return;
+      case "ret":
+        this.#epilogue();
+    }
+  }
+
+  /** `lea`, or the shorter instruction that does the same where the flags are free. */
+  #lea(inst: Inst, flags: boolean): void {
+    const a = this.#a;
+    const to = this.#reg(inst.a);
+    const from = this.#mem(inst.b);
+    const width = inst.width === 64 ? 64 : 32;
+    const plain = from.symbol === undefined && from.base !== undefined;
+    if (plain && from.index === undefined && from.disp === 0) a.mov(width, to, from.base!);
+    else if (plain && !flags && from.index === undefined && from.base === to) a.add(width, to, from.disp);
+    else if (
+      plain &&
+      !flags &&
+      from.index !== undefined &&
+      from.scale === 1 &&
+      from.disp === 0 &&
+      (from.base === to || from.index === to)
+    )
+      a.add(width, to, from.base === to ? from.index : from.base!);
+    else a.lea(width, to, from);
+  }
+
+  /** rax = old value; memory = rax `sub` b, atomically. */
+  #rmwLoop(inst: Inst): void {
+    const a = this.#a;
+    const scratch = REGISTERS[inst.c!]!;
+    const memory = this.#mem(inst.a);
+    if (inst.width < 32) a.movzx(rax, inst.width as 8 | 16, memory);
+    else a.mov(inst.width, rax, memory);
+    const again = a.bind();
+    a.mov(64, scratch, rax);
+    a.alu(inst.sub as AluOp, inst.width, scratch, this.#source(inst.b));
+    a.lock();
+    a.cmpxchg(inst.width, memory, scratch);
+    a.jcc("ne", again);
+  }
+
+  #tables(): DataUnit[] {
+    return this.#func.tables.map(({ symbol, targets }) => ({
+      name: symbol,
+      bytes: new Uint8Array(4 * targets.length),
+      size: 4 * targets.length,
+      align: 4,
+      writable: false,
+      // An entry is code - table; a relocation counts from the end of its field.
+      relocs: targets.map((target, i) => ({
+        at: 4 * i,
+        kind: "rel32" as const,
+        symbol: this.#func.name,
+        addend: this.#a.offsetOf(this.#labels.get(target)!) + 4 * i + 4,
+      })),
+    }));
+  }
+}
+
+/** Generates the code of `func`, whose registers are allocated. `place` maps WebAssembly offsets to source places. */
+export const generate = (func: MachineFunc, place: (at: number) => SourcePlace | undefined): Generated =>
+  new Generator(func, place).run();
