@@ -7,7 +7,6 @@ import {
   ACTION_CONSTANT,
   ACTION_RECORD,
   ACTION_SPECIAL,
-  FRAME_RETURN,
   GAP_IO_URING,
   THREAD_RETURN,
   VERDICT_CALL,
@@ -16,7 +15,7 @@ import {
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "../../src/image/layout";
-import { afterClone, beforeClone, programStack } from "../process/clone";
+import { afterClone, beforeClone } from "../process/clone";
 import { afterExec, beforeExec } from "../process/exec";
 import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
@@ -98,7 +97,7 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
     mappingsChanged();
-    gsStore64(THREAD_RETURN, load<u64>(changetype<usize>(f), FRAME_RETURN));
+    gsStore64(THREAD_RETURN, f.ip);
     return VERDICT_NOSTACK;
   }
   return VERDICT_CALL_EXIT;
@@ -126,5 +125,5 @@ function specialExit(f: Frame): void {
 
 /** Whether a munmap takes away memory that the stub itself stands on (the end of a thread in musl). */
 function unmapsOwnStack(f: Frame): bool {
-  return f.a0 < <u64>programStack(f) && f.a0 + f.a1 > <u64>changetype<usize>(f);
+  return f.a0 < <u64>f.sp && f.a0 + f.a1 > <u64>changetype<usize>(f);
 }

@@ -20,6 +20,10 @@ export class Frame {
   plan3: u32;
   plan4: u32;
   plan5: u32;
+  /** The program's stack pointer. */
+  sp: usize;
+  /** Address after the call site. */
+  ip: usize;
 }
 
 /** Argument 0…5. */

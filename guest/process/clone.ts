@@ -4,12 +4,11 @@
  * signal handlers leave these 128 bytes alone, and the call site's function does not use them (that was checked before
  * the site was patched). A parent in vfork shares its stack with its child; its words are kept in the thread block.
  */
-import { FRAME_RETURN } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { releaseChunk, ring } from "../record/ring";
-import { CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_VFORK } from "../std/sys";
+import { CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { dropExecPages } from "./exec";
 import {
   adoptBlock,
@@ -23,6 +22,11 @@ import {
   ThreadBlock,
   VforkEntry,
 } from "./thread";
+
+/** Whether a call with this number keeps words in the red zone of its call site (see Handover). */
+export function needsRedZone(nr: i32): bool {
+  return nr == <i32>SYS_CLONE || nr == <i32>SYS_CLONE3 || nr == <i32>SYS_FORK || nr == <i32>SYS_VFORK;
+}
 
 /** The words below the stack pointer with which parent or child returns. */
 // @ts-ignore: decorator
@@ -42,13 +46,6 @@ class Handover {
 @inline
 function handoverBelow(stackPointer: usize): Handover {
   return changetype<Handover>(stackPointer - offsetof<Handover>());
-}
-
-/** The program's stack pointer at the call site. */
-// @ts-ignore: decorator
-@inline
-export function programStack(f: Frame): usize {
-  return changetype<usize>(f) + FRAME_RETURN + 8;
 }
 
 // struct clone_args (linux/sched.h)
@@ -82,13 +79,13 @@ function handOver(f: Frame, stackPointer: usize, flags: u64, block: usize): void
   handover.flags = flags;
   handover.nr = f.nr;
   handover.block = block;
-  handover.returnAddress = load<usize>(changetype<usize>(f), FRAME_RETURN);
+  handover.returnAddress = f.ip;
 }
 
 /** Before the call, on the parent. */
 export function beforeClone(f: Frame): void {
   const flags = flagsOf(f);
-  const own = programStack(f);
+  const own = f.sp;
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
   if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
@@ -105,7 +102,7 @@ function rememberVfork(f: Frame, stackPointer: usize): void {
   if (!address) return;
   const entry = changetype<VforkEntry>(address);
   entry.stackPointer = stackPointer;
-  entry.returnAddress = load<usize>(changetype<usize>(f), FRAME_RETURN);
+  entry.returnAddress = f.ip;
   entry.nr = f.nr;
   entry.tsc = f.tsc;
   entry.tid = thread.tid;
@@ -114,8 +111,9 @@ function rememberVfork(f: Frame, stackPointer: usize): void {
 
 /** After the call, on parent and child; `f` is a new frame below the stack pointer that the kernel returned with. */
 export function afterClone(f: Frame): void {
-  const stackPointer = programStack(f);
+  const stackPointer = f.sp;
   const handover = handoverBelow(stackPointer);
+  f.ip = handover.returnAddress;
   if (f.result == 0) {
     inChild(handover);
     return;
@@ -161,5 +159,5 @@ function afterVfork(f: Frame, entry: VforkEntry): void {
   dropExecPages(thread);
   f.nr = entry.nr;
   f.tsc = entry.tsc;
-  store<usize>(changetype<usize>(f), entry.returnAddress, FRAME_RETURN);
+  f.ip = entry.returnAddress;
 }

@@ -10,7 +10,6 @@ import {
   EXIT_NR,
   EXIT_PAYLOADS,
   EXIT_RESULT,
-  FRAME_RETURN,
   GAP_KIND,
   GAP_PAYLOADS,
   GAP_VALUE,
@@ -71,7 +70,7 @@ export function recordEnter(f: Frame): void {
   if (!record) return;
   stamp(record, tsc);
   store<u32>(record, nr, ENTER_NR);
-  store<u64>(record, load<u64>(changetype<usize>(f), FRAME_RETURN), ENTER_IP);
+  store<u64>(record, f.ip, ENTER_IP);
   store<u64>(record, f.a0, ENTER_ARGS);
   store<u64>(record, f.a1, ENTER_ARGS + 8);
   store<u64>(record, f.a2, ENTER_ARGS + 16);

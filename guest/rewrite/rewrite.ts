@@ -7,11 +7,14 @@
  * call, so that no thread has run the code yet. Threads may be here at once, each with scratch memory of its own.
  */
 import { GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { needsRedZone } from "../process/clone";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
 import { Image } from "./elf";
 import { openImage } from "./functions";
+import { Insn } from "./insn";
+import { holdsStubs, patchByJump } from "./jump";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
 import { closeText, openText, patchSite } from "./patch";
 import { RED_ZONE_YES } from "./redzone";
@@ -31,7 +34,8 @@ let reportedJit: bool = false;
 
 const MOST_SITES: u32 = 8192;
 const SCRATCH: usize = 1 << 16;
-const PAGES: usize = (((offsetof<Image>() + (<usize>MOST_SITES) * offsetof<Site>()) + 4095) & ~4095) + SCRATCH;
+const HEAD: usize = offsetof<Image>() + offsetof<Insn>();
+const PAGES: usize = ((HEAD + (<usize>MOST_SITES) * offsetof<Site>() + 4095) & ~4095) + SCRATCH;
 const SLASH: u8 = 0x2f;
 const ELF_MAGIC: u32 = 0x464c457f;
 const MOST_REPORTED: u32 = 8;
@@ -76,9 +80,9 @@ function isForeign(mapping: Mapping): bool {
   return false;
 }
 
-/** Page 0 and the pages of the slots are anonymous and executable, too. */
+/** Page 0, the pages of the slots and those of jump stubs are anonymous and executable, too. */
 function isOurs(mapping: Mapping): bool {
-  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000;
+  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000 || holdsStubs(mapping.start);
 }
 
 function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usize): void {
@@ -89,7 +93,8 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   }
   const mapping = mappingAt(maps, index);
   const image = changetype<Image>(<usize>pages);
-  const sites = <usize>pages + offsetof<Image>();
+  const insn = changetype<Insn>(<usize>pages + offsetof<Image>());
+  const sites = <usize>pages + HEAD;
   const scratch = <usize>pages + PAGES - SCRATCH;
   describe(maps, index, image);
   const start = mapping.start > low ? mapping.start : low;
@@ -103,7 +108,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   for (let i: u32 = 0; i < count; i++) {
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
-    if (isPatchable(site) && patchSite(text, site.address)) {
+    if (rewriteSite(text, site, end, insn)) {
       patchedSites++;
       continue;
     }
@@ -119,8 +124,10 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
  * `call *%rax` writes the word below the stack pointer: not in a function that keeps data there. `sysenter` enters the
  * kernel's 32-bit system calls, which have other numbers.
  */
-function isPatchable(site: Site): bool {
-  return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
+function rewriteSite(text: i64, site: Site, end: usize, insn: Insn): bool {
+  if (site.verdict != VERDICT_SITE || site.sysenter) return false;
+  if (site.redZone != RED_ZONE_YES) return patchSite(text, site.address);
+  return !needsRedZone(site.number) && patchByJump(text, site, end, insn);
 }
 
 function report(mapping: Mapping, address: usize): void {

@@ -20,9 +20,13 @@ export const FRAME_TSC = 72;
 export const FRAME_COOKIE = 80;
 /** Six u32: sizes planned for the payloads of the arguments, between measuring and copying. */
 export const FRAME_PLAN = 88;
-export const FRAME_SIZE = 112;
-/** From the frame to the slot that holds the return address (the frame, then the red zone). */
-export const FRAME_RETURN = 240;
+/** The program's stack pointer at the call site. */
+export const FRAME_SP = 112;
+/** Address after the call site: where the stub goes on. */
+export const FRAME_IP = 120;
+export const FRAME_SIZE = 128;
+/** From the frame to the program's stack pointer: the frame, then the red zone. */
+export const FRAME_TO_PROGRAM = 256;
 
 // What an enter hook answers to the stub.
 /** Do the real call with the (possibly changed) frame; the exit hook is not called. */

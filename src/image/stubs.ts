@@ -31,9 +31,11 @@ import {
   ACTION_NUMBERS,
   FRAME_ARGS,
   FRAME_FLAGS,
+  FRAME_IP,
   FRAME_NR,
   FRAME_RESULT,
-  FRAME_RETURN,
+  FRAME_SP,
+  FRAME_TO_PROGRAM,
   THREAD_RETURN,
   VERDICT_CALL_EXIT,
   VERDICT_RAW,
@@ -41,8 +43,6 @@ import {
 } from "./layout.ts";
 
 const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
-/** Bytes from the frame to the program's stack pointer. */
-const TO_PROGRAM = FRAME_RETURN + 8;
 const STACK_POINTER = rsp.dwarf;
 
 const slot = (offset: number) => mem(rsp, offset);
@@ -79,15 +79,16 @@ function leave(a: Assembler): void {
   a.op("pushfq"); // the kernel leaves rflags in r11
   a.mov(64, rax, r11);
   a.pop(r11);
-  a.mov(64, rcx, slot(FRAME_RETURN));
-  a.lea(64, rsp, mem(rsp, TO_PROGRAM));
+  a.mov(64, rcx, slot(FRAME_IP));
+  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
   outsideFrame(a);
   a.jmp(rcx);
 }
 
-/** From here on rsp is the frame. */
-const insideFrame = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: TO_PROGRAM }, []);
-/** From here on rsp is the program's, and the word below it is the return address. */
+/** From here on rsp is the frame, which says where the program is and where its stack pointer was. */
+const insideFrame = (a: Assembler): void =>
+  a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
+/** From here on rsp is the program's; the word below it is still the return address, if the site was a `call`. */
 const outsideFrame = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
 /** From here on rsp points to the return address. */
 const atReturnAddress = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
@@ -97,8 +98,20 @@ function asTheProgram(a: Assembler): void {
   loadArguments(a);
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_NR));
-  a.lea(64, rsp, mem(rsp, TO_PROGRAM));
+  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
   outsideFrame(a);
+}
+
+/** A frame below the red zone, with all but the flags and the address after the call site; rcx is spent. */
+function enterFrame(a: Assembler, raxSlot: number): void {
+  a.lea(64, rsp, mem(rsp, -FRAME_TO_PROGRAM));
+  a.mov(64, slot(raxSlot), rax);
+  a.mov(64, slot(FRAME_IP), rcx);
+  a.lea(64, rcx, mem(rsp, FRAME_TO_PROGRAM));
+  a.mov(64, slot(FRAME_SP), rcx);
+  insideFrame(a);
+  saveArguments(a);
+  saveFlags(a);
 }
 
 export function entryStub(): ObjectFile {
@@ -121,11 +134,11 @@ export function entryStub(): ObjectFile {
   a.movzx(rcx, 8, indexed(r11, rax));
   a.bytes(0xe3, 0x100 - 19); // jrcxz zp_bypass
 
-  a.lea(64, rsp, mem(rsp, -FRAME_RETURN));
-  insideFrame(a);
-  a.mov(64, slot(FRAME_NR), rax);
-  saveArguments(a);
-  saveFlags(a);
+  a.pop(rcx);
+  outsideFrame(a);
+  // A jump patch comes here, with the address after its call site in rcx; it has not touched the stack.
+  a.mark("zp_jump_entry");
+  enterFrame(a, FRAME_NR);
   a.mov(64, rdi, rsp);
   a.call("on_enter");
   a.cmp(32, rax, VERDICT_CALL_EXIT);
@@ -165,11 +178,7 @@ export function entryStub(): ObjectFile {
   // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
   asTheProgram(a);
   a.op("syscall");
-  a.lea(64, rsp, mem(rsp, -TO_PROGRAM));
-  insideFrame(a);
-  a.mov(64, slot(FRAME_RESULT), rax);
-  saveArguments(a);
-  saveFlags(a);
+  enterFrame(a, FRAME_RESULT); // on_raw_exit knows the address that rcx does not hold any more
   a.mov(64, rdi, rsp);
   a.call("on_raw_exit");
   a.jmp(restore);

@@ -40,13 +40,14 @@ describe("the entry stub", () => {
   });
 
   test("looks up the action and leaves for the bypass before anything is changed", () => {
-    const [table, action, branch, frame] = disassemble("zp_entry");
+    const [table, action, branch, pop, frame] = disassemble("zp_entry");
     const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);
     expect(table).toMatch(/^lea r11,\[/);
     expect(hex(table)).toBe(address("zp_actions"));
     expect(action).toBe("movzx ecx,byte ptr [r11+rax]");
     expect(branch).toMatch(/^jrcxz /);
     expect(hex(branch)).toBe(address("zp_bypass"));
+    expect(pop).toBe("pop rcx");
     expect(frame).toMatch(/^lea rsp,\[rsp-/);
   });
 
