@@ -221,13 +221,12 @@ class ModuleCompiler {
     return { name: STRINGS, bytes, size: bytes.length, align: 1, writable: false, relocs: [] };
   }
 
-  /** Function indexes of the entries of table `number`; undefined where there is none. */
+  /** Function indexes of the entries of a table; undefined where there is none. */
   #tableEntries(number: number): (number | undefined)[] {
     const { tables, elements } = this.#module;
-    if (number !== 0) return [];
-    const entries = new Array<number | undefined>(Number(tables[0]?.min ?? 0n)).fill(undefined);
-    for (const { at, items } of elements) {
-      if (at?.kind !== "const") continue;
+    const entries = new Array<number | undefined>(Number(tables[number]!.min)).fill(undefined);
+    for (const { table, at, items } of elements) {
+      if (table !== number || at?.kind !== "const") continue;
       items.forEach((item, i) => {
         if (item.kind === "func" && Number(at.value) + i < entries.length) entries[Number(at.value) + i] = item.index;
       });
@@ -236,9 +235,8 @@ class ModuleCompiler {
   }
 
   /** Table layout: u64 number of entries, 8 bytes of nothing, then for each u64 address, u64 type number + 1. */
-  #tableUnit(): DataUnit | undefined {
-    const entries = this.#tableEntries(0);
-    if (this.#module.tables.length === 0) return undefined;
+  #tableUnit(number: number): DataUnit {
+    const entries = this.#tableEntries(number);
     const bytes = new Uint8Array(ENTRY_SIZE * (entries.length + 1));
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, BigInt(entries.length), true);
@@ -250,7 +248,7 @@ class ModuleCompiler {
       relocs.push({ at, kind: "abs64", symbol: this.#symbols[index!]!, addend: 0 });
       view.setBigUint64(at + 8, BigInt(this.#typeNumber(this.#module.functions[defined]!) + 1), true);
     });
-    return { name: "table0", bytes, size: bytes.length, align: 16, writable: false, relocs };
+    return { name: `table${number}`, bytes, size: bytes.length, align: 16, writable: false, relocs };
   }
 
   // ── Functions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,7 +268,7 @@ class ModuleCompiler {
     const context = this.#context();
     const { imports, start } = this.#module;
     const byName = new Map(this.#symbols.map((name, index) => [name, index]));
-    const tabled = this.#tableEntries(0).filter((index) => index !== undefined);
+    const tabled = this.#module.tables.flatMap((_, i) => this.#tableEntries(i)).filter((index) => index !== undefined);
     const inTable = (call: Value): string[] =>
       tabled
         .filter((index) => index >= imports.length && this.#typeOf(index) + 1 === Number(call.imm))
@@ -290,8 +288,22 @@ class ModuleCompiler {
       calls.set(name, called);
       work.push(...called.map((callee) => byName.get(callee.name)!));
     }
+    this.#skipCallers(calls);
     const order = [...funcs].sort(([a], [b]) => byName.get(a)! - byName.get(b)!);
     return { funcs: new Map(order), calls };
+  }
+
+  /** What calls a skipped function is skipped too. */
+  #skipCallers(calls: ReadonlyMap<string, readonly Callee[]>): void {
+    for (let changed = this.#skipped.size > 0; changed; ) {
+      changed = false;
+      for (const [name, called] of calls) {
+        const reason = called.map((callee) => this.#skipped.get(callee.name)).find((text) => text !== undefined);
+        if (reason === undefined || this.#skipped.has(name)) continue;
+        this.#skipped.set(name, reason);
+        changed = true;
+      }
+    }
   }
 
   #typeOf(index: number): number {
@@ -315,9 +327,13 @@ class ModuleCompiler {
     }
     const stacks = this.#options.allowRecursion === true ? new Map<string, number>() : maxStacks(calls, frames);
     const units = code.map((unit) => this.#finish(unit, stacks.get(unit.name)));
-    const data = [this.#tableUnit(), ...tables, this.#stringUnit(), this.#globalsUnit(), this.#dataUnit()].filter(
-      (unit) => unit !== undefined,
-    );
+    const data = [
+      ...this.#module.tables.map((_, i) => this.#tableUnit(i)),
+      ...tables,
+      this.#stringUnit(),
+      this.#globalsUnit(),
+      this.#dataUnit(),
+    ].filter((unit) => unit !== undefined);
     const entries = [...this.#exported]
       .filter(([index]) => index >= this.#module.imports.length)
       .flatMap(([index, names]) => names.map((name) => ({ name, maxStack: stacks.get(this.#symbols[index]!) })));

@@ -8,7 +8,7 @@ const leafKey = (value: Value): string =>
   value.op === "const" ? `c${value.imm}` : value.op === "symbol" ? `&${value.symbol}+${value.imm}` : `v${value.id}`;
 
 const keyOf = (value: Value): string =>
-  `${value.op === "phi" ? `phi${value.block.id}` : value.op} ${value.type} ${value.args.map(leafKey).join(" ")}`;
+  `${value.op === "phi" ? `phi${value.block.id}` : value.op === "param" ? `param${value.imm}` : value.op} ${value.type} ${value.args.map(leafKey).join(" ")}`;
 
 const isLeaf = (value: Value): boolean => value.op === "const" || value.op === "symbol";
 

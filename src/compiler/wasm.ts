@@ -46,6 +46,7 @@ export interface Segment {
 }
 
 export interface ElementSegment {
+  readonly table: number;
   /** Undefined for a passive or declarative segment. */
   readonly at: Init | undefined;
   readonly items: readonly Init[];
@@ -206,12 +207,12 @@ function readInit(r: Reader): Init {
 function readElement(r: Reader): ElementSegment {
   const flags = r.u();
   const active = (flags & 1) === 0;
-  if (active && flags & 2) r.u();
+  const table = active && flags & 2 ? r.u() : 0;
   const at = active ? readInit(r) : undefined;
   if (flags & 3) r.u8();
   const offset = r.at;
   const items = flags & 4 ? r.list(() => readInit(r)) : r.list((): Init => ({ kind: "func", index: r.u(), offset }));
-  return { at, items };
+  return { table, at, items };
 }
 
 function readData(r: Reader): Segment {
