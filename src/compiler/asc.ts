@@ -126,30 +126,38 @@ function wasm64Transform(onData: (end: bigint) => void): new () => object {
   };
 }
 
-/** A module's text, or null. Imports may name a file with or without its ".ts". */
-function readModule(root: string, name: string): string | null {
-  try {
-    return readFileSync(path.resolve(root, name.replace(/\.ts\.ts$/, ".ts")), "utf8");
-  } catch {
-    return null;
+/** The modules read so far, by name. */
+class Sources {
+  readonly #root: string;
+  readonly #texts = new Map<string, string>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** A module's text, or null. Imports may name a file with or without its ".ts". */
+  read(name: string): string | null {
+    try {
+      const text = readFileSync(path.resolve(this.#root, name.replace(/\.ts\.ts$/, ".ts")), "utf8");
+      this.#texts.set(name, text);
+      return text;
+    } catch {
+      return null;
+    }
+  }
+
+  /** The place of a character of a module; undefined in asc's own library. */
+  place(name: string, start: number): SourcePlace | undefined {
+    const before = this.#texts.get(name)?.slice(0, start).split("\n");
+    return before && { file: name, line: before.length, column: before.at(-1)!.length + 1 };
   }
 }
 
 interface AscDiagnostic {
   readonly message: string;
-  readonly code: number;
   /** 0 pedantic, 1 info, 2 warning, 3 error. */
   readonly category: number;
-  readonly range: {
-    readonly start: number;
-    readonly source: { readonly normalizedPath: string; lineAt(at: number): number; columnAt(): number };
-  } | null;
-}
-
-function placeOf({ range }: AscDiagnostic): SourcePlace | undefined {
-  if (range === null) return undefined;
-  const line = range.source.lineAt(range.start);
-  return { file: range.source.normalizedPath, line, column: range.source.columnAt() };
+  readonly range: { readonly start: number; readonly source: { readonly normalizedPath: string } } | null;
 }
 
 /** Compiles to WebAssembly. Throws `CompileError` with the diagnostics of asc. */
@@ -157,6 +165,7 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
   const { main } = await import("assemblyscript/asc");
   const files = new Map<string, string | Uint8Array>();
   const diagnostics: Diagnostic[] = [];
+  const sources = new Sources(root);
   let dataEnd = BigInt(memoryBase);
   const { error, stderr } = await main(
     [
@@ -176,7 +185,7 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
       ...["--memoryBase", String(memoryBase), "--enable", "threads,bulk-memory,sign-extension", "--baseDir", root],
     ],
     {
-      readFile: (name: string, directory: string) => readModule(directory, name),
+      readFile: (name: string) => sources.read(name),
       writeFile: (name: string, contents: string | Uint8Array) => {
         files.set(name, contents);
       },
@@ -184,8 +193,9 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
       reportDiagnostic: (raw: unknown) => {
         const diagnostic = raw as AscDiagnostic;
         if (diagnostic.category !== 3) return;
-        const place = placeOf(diagnostic);
-        diagnostics.push({ message: diagnostic.message, ...(place === undefined ? {} : { place }) });
+        const { range, message } = diagnostic;
+        const place = range === null ? undefined : sources.place(range.source.normalizedPath, range.start);
+        diagnostics.push({ message, ...(place === undefined ? {} : { place }) });
       },
       // asc's types demand an instance where asc itself demands a class.
       transforms: [wasm64Transform((end) => (dataEnd = end)) as never],
