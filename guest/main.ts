@@ -25,8 +25,7 @@ declare function zp_environ(): usize;
 /** DT_INIT_ARRAY entry. glibc passes the three arguments of main; musl passes nothing, but has set `environ`. */
 export function on_load(argc: u32, argv: usize, variables: usize): void {
   const begin = rdtsc();
-  const environ = load<usize>(zp_environ());
-  takeEnvironment(environ ? load<usize>(environ) : variables);
+  takeEnvironment(environment(variables));
   const block = allocateBlock();
   if (!block) {
     fatal(cstr("cannot allocate memory"), 12, cstr("raise the limit of address space (ulimit -v)"));
@@ -39,6 +38,13 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   if (failed(sled)) withoutSled(<u64>-sled);
   else rewriteAll();
   if (ring) sayStart(begin);
+}
+
+/** glibc has not set its `environ` yet when we run. */
+function environment(variables: usize): usize {
+  const environ = load<usize>(zp_environ());
+  const set = environ ? load<usize>(environ) : 0;
+  return set ? set : variables;
 }
 
 /** The first process of a session, or a program without one, does not run unhooked; a later process does, as a gap. */

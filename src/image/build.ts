@@ -7,7 +7,7 @@ import { buildLibrary, LIBRARY_NAME } from "./image.ts";
 const fromHere = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 try {
-  const library = await buildLibrary(fromHere("../../guest/main.ts"));
+  const library = await buildLibrary(fromHere("../../guest/main.ts"), fromHere("../.."));
   const path = fromHere(`../../dist/${LIBRARY_NAME}`);
   writeFileSync(path, library, { mode: 0o755 });
   process.stdout.write(`${path}: ${library.length} bytes\n`);

@@ -5,9 +5,12 @@ import { entryStub } from "./stubs.ts";
 
 export const LIBRARY_NAME = "libzpoline.so";
 
-/** Compiles the guest whose entry module is `entry` (a path) and links it. */
-export async function buildLibrary(entry: string): Promise<Uint8Array> {
-  const { object } = await compileGuest({ entry });
+/** Most bytes of the program's stack that a hook may take, below the frame of the entry stub. */
+const MAX_STACK = 2048;
+
+/** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
+export async function buildLibrary(entry: string, root: string): Promise<Uint8Array> {
+  const { object } = await compileGuest({ entry, root, maxStack: MAX_STACK });
   return writeSharedObject([entryStub(), object], {
     soname: LIBRARY_NAME,
     init: ["on_load"],
