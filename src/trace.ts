@@ -3,7 +3,7 @@ import { type Session, type SessionOptions, type SessionResult, startSession } f
 
 export type TraceEvent = CallEvent | StartEvent | ChildEvent | GapEvent | EndEvent;
 
-export type TraceOptions = Omit<SessionOptions, "command" | "args" | "sink" | "congested" | "library">;
+export type TraceOptions = Omit<SessionOptions, "command" | "args" | "sink" | "congested" | "idle" | "library">;
 
 /** Events that nobody has taken yet; with more, the program comes to wait. */
 const MOST_QUEUED = 100_000;

@@ -47,6 +47,7 @@ export class Narrator {
   readonly #expected = new Map<number, number>();
   /** Whether an image of the program that was started was ever hooked. */
   rootStarted = false;
+  #rootEnded = false;
   /** Times never run backwards, also when the clock learns. */
   #now = Number.NEGATIVE_INFINITY;
 
@@ -93,6 +94,7 @@ export class Narrator {
    * than the ones that their parents were told.
    */
   finish(root: Status): void {
+    if (!this.#rootEnded) this.#thread(this.#root, this.#root); // also when it never said a word
     for (const pid of [...this.#processes.keys()]) this.died(pid, pid === this.#root ? root : undefined);
     if (!this.#seen.has(1)) for (const tid of [...this.#expected.keys()]) this.#expectedIsGone(tid);
   }
@@ -206,6 +208,7 @@ export class Narrator {
   }
 
   #end(thread: Thread, status: Status): void {
+    if (thread.tid === this.#root) this.#rootEnded = true;
     this.#threads.delete(thread.tid);
     this.#processes.get(thread.pid)?.tids.delete(thread.tid);
     this.#sink.end({ type: "end", pid: thread.pid, tid: thread.tid, time: this.#now, ...status });

@@ -53,6 +53,8 @@ export interface SessionOptions {
   readonly stdio?: StdioOptions;
   /** While it answers true, nothing is read: the program comes to wait when the ring is full. */
   readonly congested?: () => boolean;
+  /** Called when everything known has been told. */
+  readonly idle?: () => void;
   /** The library to preload; by default the one that the build made. */
   readonly library?: string;
 }
@@ -70,8 +72,8 @@ export const DEFAULT_DATA_LIMIT = 32;
 
 /** Starts a program with the hook in it. Throws ZpolineError when it cannot be started; nothing is left behind then. */
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const { command, args, env = process.env, cwd = process.cwd(), select, stdio = "inherit" } = options;
-  const file = findCommand(command, env["PATH"], cwd);
+  const { command, args, env = process.env, cwd, select, stdio = "inherit" } = options;
+  const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
   requireAddressZero();
   removeStale(os.tmpdir());
@@ -84,7 +86,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const LD_PRELOAD = preloadList(library, env["LD_PRELOAD"]);
     const child = spawn(file, args, {
       argv0: command,
-      cwd,
+      ...(cwd === undefined ? {} : { cwd }),
       stdio,
       env: { ...env, LD_PRELOAD, ZPOLINE_SESSION: ring.path },
     });
@@ -111,6 +113,7 @@ export class Session {
   readonly child: ChildProcess;
   readonly #follow: boolean;
   readonly #congested: () => boolean;
+  readonly #idle: () => void;
   readonly #ring: Ring;
   readonly #reader: Reader;
   readonly #gaps = new GapList();
@@ -127,13 +130,14 @@ export class Session {
     ring: Ring,
     exit: Promise<Status>,
   ) {
-    const { sink, select, follow = false, congested = () => false } = options;
+    const { sink, select, follow = false, congested = () => false, idle = () => {} } = options;
     const clock = new Clock();
     this.child = child;
     this.pid = child.pid as number;
     this.epoch = clock.epoch;
     this.#follow = follow;
     this.#congested = congested;
+    this.#idle = idle;
     this.#ring = ring;
     const filter = { ...(follow ? {} : { thread: this.pid }), ...(select === undefined ? {} : { select }) };
     this.#reader = new Reader({
@@ -177,6 +181,7 @@ export class Session {
         continue;
       }
       const read = this.#reader.pass();
+      if (read === 0) this.#idle();
       this.#quiet = this.#status === undefined || read > 0 ? 0 : this.#quiet + 1;
       delay = read > 0 ? LEAST_DELAY : Math.min(delay * 2, MOST_DELAY);
       await this.#sleep(read >= BUSY || this.#isEnding() ? 0 : delay);

@@ -94,6 +94,7 @@ test("a library whose path LD_PRELOAD cannot hold is linked to", async () => {
 test("a program that was never hooked is a gap that says why", async () => {
   const session = await sh("exit 0");
   expect((await session.result).gaps).toEqual([{ kind: "not-hooked", pid: session.pid, detail: "", count: 1 }]);
+  expect(sink.lines).toEqual([`${session.pid} end 0`]);
 });
 
 describe("without follow", () => {

@@ -1,0 +1,93 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import { Command } from "commander";
+import { ZpolineError } from "../errors.ts";
+import { dataLimitFor, StraceText } from "../present/strace.ts";
+import { inheritAll } from "../session/descriptors.ts";
+import { describeGaps, type Gap } from "../session/gaps.ts";
+import { DEFAULT_DATA_LIMIT, startSession } from "../session/session.ts";
+import { checkEncoding } from "./encoding.ts";
+import { endLike } from "./exit.ts";
+import { parseExpression } from "./expression.ts";
+import { Output } from "./output.ts";
+import { passSignalsTo } from "./signals.ts";
+import { sayLine } from "./stderr.ts";
+
+const STDERR = 2;
+const MOST_SIZE = 4096;
+const READABLE_BY_ALL = 0o666;
+
+interface TraceFlags {
+  readonly followForks?: true;
+  readonly output?: string;
+  readonly e?: string;
+  readonly stringLimit: string;
+}
+
+export function traceCommand(): Command {
+  return new Command("trace")
+    .description("Show the system calls of COMMAND, as strace does.")
+    .usage("[options] [--] COMMAND [ARGUMENT]...")
+    .passThroughOptions()
+    .option("-f, --follow-forks", "follow children and threads, wait until the last has ended")
+    .option("-o, --output <file>", "write the trace to a file instead of standard error")
+    .option("-e <expression>", "trace=LIST: only these calls (names, /regex, %file, …); trace=!LIST: all others")
+    .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
+    .argument("<command>", "what to run: the first word that is no option")
+    .argument("[args...]", "its arguments")
+    .action(traceAction);
+}
+
+async function traceAction(command: string, args: readonly string[], flags: TraceFlags): Promise<void> {
+  const stdio = inheritAll();
+  for (const name of checkEncoding())
+    sayLine(`zpoline: the variable ${name} is not UTF-8 and reaches the program changed`);
+  const select = flags.e === undefined ? undefined : parseExpression(flags.e);
+  const size = parseSize(flags.stringLimit);
+  const follow = flags.followForks === true;
+  const output = openOutput(flags.output);
+  const dataLimit = dataLimitFor(size);
+  const presenter = new StraceText({
+    write: (text) => output.write(text),
+    stringLimit: size,
+    dataLimit,
+    pids: !follow ? "never" : flags.output === undefined ? "several" : "always",
+  });
+  const session = await startSession({
+    command,
+    args,
+    stdio,
+    follow,
+    dataLimit,
+    sink: presenter,
+    idle: () => presenter.flush(),
+    congested: () => output.congested,
+    ...(select === undefined ? {} : { select }),
+  });
+  const release = passSignalsTo(session);
+  const result = await session.result.finally(release);
+  await output.end().finally(() => reportGaps(result.gaps));
+  endLike(result.interrupted === undefined ? result.status : { signal: os.constants.signals[result.interrupted] });
+}
+
+function reportGaps(gaps: readonly Gap[]): void {
+  for (const line of describeGaps(gaps)) sayLine(`zpoline: trace is incomplete: ${line}`);
+}
+
+function parseSize(text: string): number {
+  const size = Number(text);
+  if (/^\d+$/.test(text) && size <= MOST_SIZE) return size;
+  throw new ZpolineError("BAD_SIZE", `-s ${text} is not a number of bytes`, { fix: `a number from 0 to ${MOST_SIZE}` });
+}
+
+function openOutput(file: string | undefined): Output {
+  if (file === undefined) return new Output(STDERR, "standard error");
+  try {
+    return new Output(fs.openSync(file, "w", READABLE_BY_ALL), file);
+  } catch (cause) {
+    throw new ZpolineError("OUTPUT_OPEN", `cannot open ${file} for the trace`, {
+      cause,
+      fix: "name a file that you can write to with -o",
+    });
+  }
+}
