@@ -6,7 +6,10 @@
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { findAllocations } from "./allocation.ts";
 import { CompileError, type Diagnostic, type SourcePlace } from "./diagnostics.ts";
+import { SourceMap } from "./sourcemap.ts";
+import { decodeModule } from "./wasm.ts";
 
 export interface AscOutput {
   readonly wasm: Uint8Array;
@@ -105,8 +108,20 @@ function setMemory64(
   for (const pointer of allocated) binaryen._free(pointer);
 }
 
+/** The module as binaryen's own interface shows it (binaryen's index.d.ts). */
+interface BinaryenModule {
+  emitBinary(sourceMapUrl: string): { readonly binary: Uint8Array; readonly sourceMap: string };
+}
+
+interface Hooks {
+  /** Called with the end of the static data. */
+  readonly onData: (end: bigint) => void;
+  /** Called with the module before validation and optimisation. */
+  readonly onModule: (module: BinaryenModule) => void;
+}
+
 /** The transform's class; asc makes an instance and gives it `program` and `binaryen`. */
-function wasm64Transform(onData: (end: bigint) => void): new () => object {
+function wasm64Transform({ onData, onModule }: Hooks): new () => object {
   return class {
     declare program: AscProgram;
     declare binaryen: Binaryen;
@@ -122,6 +137,10 @@ function wasm64Transform(onData: (end: bigint) => void): new () => object {
         if (last !== undefined) onData(toBigInt(last.offset) + BigInt(last.buffer.length));
         setMemory64(binaryen, module, args);
       };
+    }
+
+    afterCompile(module: BinaryenModule): void {
+      onModule(module);
     }
   };
 }
@@ -160,6 +179,25 @@ interface AscDiagnostic {
   readonly range: { readonly start: number; readonly source: { readonly normalizedPath: string } } | null;
 }
 
+/** Refuses managed allocation; `module` has not been optimised, so that the call is still where it was written. */
+function refuseAllocation(module: BinaryenModule): void {
+  const { binary, sourceMap } = module.emitBinary("out.wasm.map");
+  const map = new SourceMap(sourceMap);
+  const isUser = (offset: number): boolean => map.lookup(offset)?.file.startsWith("~lib/") === false;
+  const offsets = findAllocations(decodeModule(binary), isUser);
+  if (offsets.length === 0) return;
+  throw new CompileError(
+    offsets.map((offset) => {
+      const place = map.lookup(offset);
+      return {
+        message: "managed allocation: there is no heap",
+        fix: "use an @unmanaged class over memory of your own, a StaticArray constant, memory.data(), or cstr()",
+        ...(place === undefined ? {} : { place }),
+      };
+    }),
+  );
+}
+
 /** Compiles to WebAssembly. Throws `CompileError` with the diagnostics of asc. */
 export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<AscOutput> {
   const { main } = await import("assemblyscript/asc");
@@ -167,6 +205,22 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
   const diagnostics: Diagnostic[] = [];
   const sources = new Sources(root);
   let dataEnd = BigInt(memoryBase);
+  let refusal: CompileError | undefined;
+  const hooks: Hooks = {
+    onData: (end) => {
+      dataEnd = end;
+    },
+    // asc would wrap an error thrown here in one of its own.
+    onModule: (module) => {
+      try {
+        refuseAllocation(module);
+      } catch (error) {
+        if (!(error instanceof CompileError)) throw error;
+        refusal = error;
+        throw error;
+      }
+    },
+  };
   const { error, stderr } = await main(
     [
       entry,
@@ -198,9 +252,10 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
         diagnostics.push({ message, ...(place === undefined ? {} : { place }) });
       },
       // asc's types demand an instance where asc itself demands a class.
-      transforms: [wasm64Transform((end) => (dataEnd = end)) as never],
+      transforms: [wasm64Transform(hooks) as never],
     },
   );
+  if (refusal !== undefined) throw refusal;
   if (diagnostics.length > 0) throw new CompileError(diagnostics, "GUEST_SYNTAX");
   if (error !== null) throw new CompileError([{ message: `asc failed: ${error.message}\n${stderr}` }], "GUEST_SYNTAX");
   return {

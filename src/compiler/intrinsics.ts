@@ -13,6 +13,7 @@ export const INTRINSICS: ReadonlyMap<string, Intrinsic> = new Map([
   ["syscall6", row("syscall")],
   ["rdtsc", row("rdtsc")],
   ["pause", row("pause")],
+  ["fence", row("fence")],
   ["gs_load64", row("gsload", true)],
   ["gs_store64", row("gsstore", true)],
   ["gs_xadd64", row("gsxadd", true)],
