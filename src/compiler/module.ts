@@ -24,8 +24,6 @@ export interface WasmOptions {
   readonly data?: { readonly base: bigint; readonly end: bigint };
   /** Source place of an offset in the module. */
   readonly place?: (offset: number) => SourcePlace | undefined;
-  /** Functions with unsupported instructions become traps instead of errors. */
-  readonly skipUnsupported?: boolean;
   /** Recursion is accepted; the stack bound is then unknown. */
   readonly allowRecursion?: boolean;
 }
@@ -40,8 +38,6 @@ export interface CompiledModule {
   readonly object: ObjectFile;
   readonly entries: readonly Entry[];
   readonly module: WasmModule;
-  /** With `skipUnsupported`: what was skipped and why, by export or function name. */
-  readonly skipped: ReadonlyMap<string, string>;
 }
 
 const DATA = "zpoline.data";
@@ -74,7 +70,6 @@ class ModuleCompiler {
   readonly #pointers: readonly number[];
   readonly #strings = new Map<string, number>();
   readonly #stringBytes: number[] = [];
-  readonly #skipped = new Map<string, string>();
 
   constructor(wasm: Uint8Array, options: WasmOptions) {
     this.#module = decodeModule(wasm);
@@ -253,16 +248,6 @@ class ModuleCompiler {
 
   // ── Functions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #lower(context: ModuleContext, index: number): Func {
-    try {
-      return lowerFunction(context, index);
-    } catch (error) {
-      if (!(error instanceof WasmRefusal) || this.#options.skipUnsupported !== true) throw error;
-      for (const name of this.#exported.get(index) ?? [this.#symbols[index]!]) this.#skipped.set(name, error.message);
-      return trapFunction(this.#symbols[index]!);
-    }
-  }
-
   /** The functions that exports and tables reach, by name. */
   #functions(): { funcs: Map<string, Func>; calls: Map<string, Callee[]> } {
     const context = this.#context();
@@ -281,29 +266,15 @@ class ModuleCompiler {
     for (let index = work.shift(); index !== undefined; index = work.shift()) {
       const name = this.#symbols[index]!;
       if (funcs.has(name)) continue;
-      const func = this.#lower(context, index);
+      const func = lowerFunction(context, index);
       optimise(func);
       funcs.set(name, func);
       const called = callees(func, inTable);
       calls.set(name, called);
       work.push(...called.map((callee) => byName.get(callee.name)!));
     }
-    this.#skipCallers(calls);
     const order = [...funcs].sort(([a], [b]) => byName.get(a)! - byName.get(b)!);
     return { funcs: new Map(order), calls };
-  }
-
-  /** What calls a skipped function is skipped too. */
-  #skipCallers(calls: ReadonlyMap<string, readonly Callee[]>): void {
-    for (let changed = this.#skipped.size > 0; changed; ) {
-      changed = false;
-      for (const [name, called] of calls) {
-        const reason = called.map((callee) => this.#skipped.get(callee.name)).find((text) => text !== undefined);
-        if (reason === undefined || this.#skipped.has(name)) continue;
-        this.#skipped.set(name, reason);
-        changed = true;
-      }
-    }
   }
 
   #typeOf(index: number): number {
@@ -341,7 +312,6 @@ class ModuleCompiler {
       object: { code: [...units, ...helpersFor(units)], data },
       entries,
       module: this.#module,
-      skipped: this.#skipped,
     };
   }
 
@@ -354,12 +324,6 @@ class ModuleCompiler {
       ...(maxStack === undefined ? {} : { maxStack }),
     };
   }
-}
-
-function trapFunction(name: string): Func {
-  const end = { kind: "trap" as const, args: [], targets: [], cases: [], at: 0 };
-  const block = { id: 0, values: [], end, preds: [] };
-  return { name, params: [], result: 0, exported: true, blocks: [block], nextValue: 0, nextBlock: 1 };
 }
 
 /** Compiles a WebAssembly module. Throws `WasmRefusal` (with an offset in the module). */
