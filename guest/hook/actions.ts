@@ -39,11 +39,11 @@ import {
 @external("symbol", "zp_actions")
 declare function zp_actions(): usize;
 
-/** ACTION_* bits of a number below ACTION_NUMBERS. */
+/** ACTION_* bits of a number; what lies beyond the table is no system call. */
 // @ts-ignore: decorator
 @inline
 export function actionOf(nr: u32): u32 {
-  return load<u8>(zp_actions() + <usize>nr);
+  return nr < <u32>ACTION_NUMBERS ? <u32>load<u8>(zp_actions() + <usize>nr) : 0;
 }
 
 function mark(nr: u64, action: u32): void {

@@ -108,7 +108,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   for (let i: u32 = 0; i < count; i++) {
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
-    if (rewriteSite(text, site, end, insn)) {
+    if (rewriteSite(text, maps, site, end, insn)) {
       patchedSites++;
       continue;
     }
@@ -124,10 +124,10 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
  * `call *%rax` writes the word below the stack pointer: not in a function that keeps data there. `sysenter` enters the
  * kernel's 32-bit system calls, which have other numbers.
  */
-function rewriteSite(text: i64, site: Site, end: usize, insn: Insn): bool {
+function rewriteSite(text: i64, maps: Maps, site: Site, end: usize, insn: Insn): bool {
   if (site.verdict != VERDICT_SITE || site.sysenter) return false;
   if (site.redZone != RED_ZONE_YES) return patchSite(text, site.address);
-  return !needsRedZone(site.number) && patchByJump(text, site, end, insn);
+  return !needsRedZone(site.number) && patchByJump(text, maps, site, end, insn);
 }
 
 function report(mapping: Mapping, address: usize): void {

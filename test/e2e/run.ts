@@ -73,8 +73,8 @@ export function fixture(name: string, ...flags: readonly string[]): string {
   return out;
 }
 
-/** The calls of each process in the order in which they were made: pid → lines from `name(` on, resumed lines joined. */
-export function callsByProcess(lines: readonly string[]): Map<number, string[]> {
+/** The calls of each process, by order of pid: from `name(` on, in the order in which they were made, resumed lines joined. */
+export function callsByProcess(lines: readonly string[]): string[][] {
   const calls = new Map<number, string[]>();
   const pending = new Map<number, string>();
   for (const line of lines) {
@@ -90,7 +90,7 @@ export function callsByProcess(lines: readonly string[]): Map<number, string[]> 
       list.push(begun);
     }
   }
-  return calls;
+  return [...calls].sort(([a], [b]) => a - b).map(([, list]) => list);
 }
 
 /** The name of the call in a line. */
