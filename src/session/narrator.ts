@@ -106,7 +106,10 @@ export class Narrator {
     const payloads = readPayloads(memory, at, L.ENTER_PAYLOADS);
     const call = new CallEvent(pid, tid, nr, ip, this.#now, memory, at + L.ENTER_ARGS, payloads);
     this.#sink.enter(call);
-    if (nr === NUMBERS.rt_sigreturn) return;
+    if (nr === NUMBERS.rt_sigreturn) {
+      this.#sink.exit(call); // it never returns: it goes on where the signal came
+      return;
+    }
     if (nr === NUMBERS.exit || nr === NUMBERS.exit_group) {
       this.#exiting(thread, nr, { code: call.low(0) & 0xff });
       return;

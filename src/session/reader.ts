@@ -1,9 +1,10 @@
 import type { EventSink } from "../events.ts";
 import * as L from "../image/layout.ts";
-import { Chunk, isStamped, type RawRecord } from "./chunks.ts";
+import { Chunk, isStamped } from "./chunks.ts";
 import type { Clock } from "./clock.ts";
 import type { GapList } from "./gaps.ts";
 import { Narrator, type Status } from "./narrator.ts";
+import { Order } from "./order.ts";
 import { anyoneMaps, processLives, threadLives } from "./processes.ts";
 import type { Ring } from "./ring.ts";
 
@@ -12,9 +13,11 @@ const MOST_KEPT = 64;
 /** Least time between two looks at who is alive, in milliseconds; more when a look takes long. */
 const CENSUS_EVERY = 50;
 const CENSUS_SHARE = 20;
-/** A sink may be slow, and guests give up on a reader that stands still. */
-const TOLD_PER_BEAT = 1024;
-/** After this many passes, everything that a process left has been told. */
+/** Records told in one pass: a sink may be slow, and guests wait meanwhile. */
+const TOLD_PER_PASS = 1 << 14;
+/** With more than this to tell, nothing more is read; the ring fills up, and guests come to wait. */
+const MOST_BACKLOG = 1 << 19;
+/** After this many passes, where nothing is left to tell, everything that a process left has been told. */
 const PASSES_TO_DIE = 3;
 
 export interface ReaderOptions {
@@ -30,12 +33,7 @@ export interface ReaderOptions {
   readonly now?: () => number;
 }
 
-/**
- * Turns what guests write into the ring into one stream in the order of time.
- *
- * Records of different threads become readable in any order. What is newer than the newest record of the pass before is
- * held back for one pass, in which a thread that has taken its time stamp earlier has had the time to commit.
- */
+/** Turns what guests write into the ring into one stream of events in the order of time. */
 export class Reader {
   readonly #ring: Ring;
   readonly #clock: Clock;
@@ -47,8 +45,7 @@ export class Reader {
   readonly #chunks = new Map<number, Chunk>();
   readonly #kept = new Set<Chunk>();
   readonly #dying = new Map<number, number>();
-  #pending: RawRecord[] = [];
-  #newest = Number.NEGATIVE_INFINITY;
+  readonly #order = new Order();
   #passes = 0;
   readonly #now: () => number;
   #nextCensus: number;
@@ -68,18 +65,23 @@ export class Reader {
     this.#unhookable = unhookable;
   }
 
-  /** Reads what is new and tells what is old enough. Returns the number of records read. */
+  /** Reads what is new and tells what is old enough. Returns how many records it had to do with: 0 means all is quiet. */
   pass(): number {
     this.#passes += 1;
     this.#ring.beat();
-    const before = this.#pending.length;
+    if (this.#order.backlog < MOST_BACKLOG) this.#readAll();
+    const read = this.#order.incoming.length;
+    this.#order.endPass();
+    const told = this.#order.take(TOLD_PER_PASS);
+    for (const record of told) this.#narrator.tell(record);
+    if (this.#order.backlog === 0) this.#buryDead();
+    return Math.max(read, told.length);
+  }
+
+  #readAll(): void {
     const free = this.#readChunks();
     if (this.#now() >= this.#nextCensus) this.#census();
     if (free * 4 < this.#ring.chunkCount) this.#ring.grow();
-    const read = this.#pending.length - before;
-    this.#tellUpTo(this.#newest, before);
-    this.#buryDead();
-    return read;
   }
 
   /** Whether a process that was seen is still alive. */
@@ -97,8 +99,9 @@ export class Reader {
   /** Reads what is left, tells everything and adds what was missed to the gaps. */
   finish(): void {
     this.#readChunks();
-    for (const chunk of this.#chunks.values()) chunk.readFinal(this.#pending);
-    this.#tellUpTo(Number.POSITIVE_INFINITY, 0);
+    for (const chunk of this.#chunks.values()) chunk.readFinal(this.#order.incoming);
+    this.#order.endAll();
+    for (const record of this.#order.take(Number.POSITIVE_INFINITY)) this.#narrator.tell(record);
     this.#narrator.finish(this.#rootStatus ?? {});
     if (!this.#narrator.rootStarted) this.#gaps.add("not-hooked", this.#root, this.#unhookable);
     for (const chunk of this.#chunks.values()) this.#noteDamage(chunk);
@@ -117,7 +120,7 @@ export class Reader {
       if (state === L.STATE_FREE) {
         free += 1;
       } else if (state === L.STATE_OWNED) {
-        this.#chunk(index, at)?.readLive(this.#pending);
+        this.#chunk(index, at)?.readLive(this.#order.incoming);
       } else {
         this.#readFull(index, at);
       }
@@ -130,7 +133,7 @@ export class Reader {
     const chunk = this.#chunk(index, at);
     if (chunk === undefined) {
       this.#ring.free(index); // taken by a process that died before it wrote anything
-    } else if (chunk.readFinal(this.#pending)) {
+    } else if (chunk.readFinal(this.#order.incoming)) {
       this.#free(chunk);
     } else {
       this.#kept.add(chunk);
@@ -175,7 +178,7 @@ export class Reader {
     if (!this.#foreign) {
       for (const chunk of [...this.#chunks.values()]) {
         if (threadLives(chunk.pid, chunk.tid)) continue;
-        chunk.readFinal(this.#pending);
+        chunk.readFinal(this.#order.incoming);
         this.#free(chunk);
       }
       for (const pid of this.#narrator.living()) {
@@ -186,29 +189,12 @@ export class Reader {
     this.#nextCensus = now + Math.max(CENSUS_EVERY, (now - began) * CENSUS_SHARE);
   }
 
+  /** Only to be called when nothing that was read before this pass is left to tell. */
   #buryDead(): void {
     for (const [pid, pass] of this.#dying) {
       if (this.#passes - pass < PASSES_TO_DIE) continue;
       this.#dying.delete(pid);
       this.#narrator.died(pid, pid === this.#root ? this.#rootStatus : undefined);
     }
-  }
-
-  /** Tells, in order, what is not newer than `ticks`. The records from index `fresh` on came with this pass. */
-  #tellUpTo(ticks: number, fresh: number): void {
-    const pending = this.#pending;
-    for (let i = fresh; i < pending.length; i++) {
-      const record = pending[i] as RawRecord;
-      if (record.ticks > this.#newest) this.#newest = record.ticks;
-    }
-    if (pending.length === 0) return;
-    pending.sort((a, b) => a.ticks - b.ticks);
-    const held = pending.findIndex((record) => record.ticks > ticks);
-    const told = held < 0 ? pending : pending.slice(0, held);
-    this.#pending = held < 0 ? [] : pending.slice(held);
-    told.forEach((record, i) => {
-      if (i % TOLD_PER_BEAT === 0) this.#ring.beat();
-      this.#narrator.tell(record);
-    });
   }
 }

@@ -155,6 +155,7 @@ describe("one thread", () => {
     thread.exit(70, pause, 50, -4);
     expect(finish().filter((line) => line.includes(")"))).toEqual([
       `${me} write) = 1`,
+      `${me} rt_sigreturn) = undefined`,
       `${me} pause) = -4`,
       `${me} pause) = -4`,
     ]);
