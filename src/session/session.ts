@@ -190,9 +190,13 @@ export class Session {
     const interrupted = this.#interrupted;
     return {
       status: this.#status ?? {},
-      gaps: this.#gaps.list().filter(({ pid }) => this.#follow || pid === this.pid || pid === 0),
+      gaps: this.#gaps.list().filter((gap) => this.#follow || this.#concernsRoot(gap)),
       ...(interrupted === undefined ? {} : { interrupted }),
     };
+  }
+
+  #concernsRoot({ kind, pid }: Gap): boolean {
+    return (pid === this.pid || pid === 0) && kind !== "untraced-child";
   }
 
   #isOver(): boolean {

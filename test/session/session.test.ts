@@ -111,10 +111,11 @@ describe("without follow", () => {
     child.call(4, getpid);
     child.enter(5, execve);
     root.call(6, getpid);
+    root.call(8, clone, [], 0x7ffffff0);
     release(session);
     expect((await session.result).gaps).toEqual([]);
     expect(sink.lines.every((line) => line.startsWith(`${session.pid} `))).toBe(true);
-    expect(sink.calls.map(({ nr }) => nr)).toEqual([getpid]);
+    expect(sink.calls.map(({ nr }) => nr)).toEqual([getpid, clone]);
   });
 
   test("the end of the program is the end, whoever lives on", async () => {
