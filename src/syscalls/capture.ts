@@ -9,7 +9,10 @@ interface Capture {
   readonly exit: number;
 }
 
+/** Of these, some is shown also when the call fails and the kernel has filled nothing. */
+const SHOWN_ON_FAILURE = new Set(["msghdr", "iovec"]);
 const MSGHDR_SIZE = 56;
+const IOVEC_SIZE = 16;
 /** PR_GET_NAME fills 16 bytes (prctl(2)); the other options that answer through arg2 fill 4. */
 const PRCTL_OUT_SIZE = 16;
 
@@ -38,7 +41,7 @@ export function captureRows(selected?: ReadonlySet<number>): Uint8Array {
 export function captureOf(argument: Argument): Capture {
   if (argument.direction === 0) return { enter: L.CAPTURE_NONE, exit: L.CAPTURE_NONE };
   return {
-    enter: argument.direction & IN || argument.shape === "msghdr" ? enterCapture(argument) : L.CAPTURE_NONE,
+    enter: argument.direction & IN || SHOWN_ON_FAILURE.has(argument.shape) ? enterCapture(argument) : L.CAPTURE_NONE,
     exit: argument.direction & OUT ? exitCapture(argument) : L.CAPTURE_NONE,
   };
 }
@@ -53,6 +56,9 @@ function enterCapture(argument: Argument): number {
       return pack(L.CAPTURE_BUFFER, argument.related);
     case "msghdr":
       return argument.direction & IN ? pack(L.CAPTURE_MSGHDR, 0) : pack(L.CAPTURE_STRUCT, MSGHDR_SIZE);
+    case "iovec":
+      if (argument.direction & IN) return eitherCapture(argument);
+      return pack(L.CAPTURE_ARRAY, (IOVEC_SIZE << 3) | argument.related);
     case "prctl":
       return pack(L.CAPTURE_CSTRING, 0);
     default:

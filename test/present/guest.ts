@@ -150,8 +150,11 @@ class Recorder {
     const header = this.#bytes(address, 56);
     if (header === undefined) return undefined;
     const padded = (at: number, length: number, most: number): Buffer => {
-      const bytes = this.#bytes(Number(header.readBigUInt64LE(at)), Math.min(length, most)) ?? Buffer.alloc(0);
-      return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 7)]);
+      const pointer = Number(header.readBigUInt64LE(at));
+      if (pointer === 0) return Buffer.alloc(0);
+      const size = Math.min(length, most);
+      const bytes = this.#bytes(pointer, size) ?? Buffer.alloc(size);
+      return Buffer.concat([bytes, Buffer.alloc(-size & 7)]);
     };
     const name = padded(0, header.readUInt32LE(8), 128);
     const control = padded(32, Number(header.readBigUInt64LE(40)), 256);

@@ -1,7 +1,7 @@
 /**
  * Asks the real strace how it prints a system call. A case is a number, arguments, the memory that they point to, and a
- * result; it becomes an ELF program that makes exactly these calls, and strace is told to inject the results, so that
- * the kernel carries out none of them: any call can be asked for, `reboot` too.
+ * result; it becomes an ELF program that makes exactly these calls, under a seccomp filter that refuses all of them, and
+ * strace is told to inject the results: any call can be asked for, `reboot` too.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,11 +16,39 @@ export interface Case {
   readonly result: number | string;
 }
 
+const EXIT_GROUP = 231;
+const PRCTL = 157;
+const SECCOMP = 317;
+const FILTER_SIZE = 64;
+
+/** struct sock_fprog and its program at the start of the memory: allow exit_group, refuse all else with ENOSYS. */
+function putFilter(bytes: Buffer): void {
+  bytes.fill(0, 0, FILTER_SIZE);
+  bytes.writeUInt16LE(4, 0);
+  bytes.writeBigUInt64LE(BigInt(Memory.BASE + 16), 8);
+  const program = [
+    [0x20, 0, 0, 0], // load the number
+    [0x15, 0, 1, EXIT_GROUP], // skip one unless it is exit_group
+    [0x06, 0, 0, 0x7fff0000], // SECCOMP_RET_ALLOW
+    [0x06, 0, 0, 0x00050000 | 38], // SECCOMP_RET_ERRNO, ENOSYS
+  ] as const;
+  program.forEach(([code, yes, no, value], i) => {
+    bytes.writeUInt16LE(code, 16 + 8 * i);
+    bytes.writeUInt8(yes, 18 + 8 * i);
+    bytes.writeUInt8(no, 19 + 8 * i);
+    bytes.writeUInt32LE(value, 20 + 8 * i);
+  });
+}
+
 /** Memory that arguments point to: one run of bytes at a fixed address, 0xee between what is put into it. */
 export class Memory {
   static readonly BASE = 0x10000000;
   readonly bytes = Buffer.alloc(1 << 18, 0xee);
-  #next = 64;
+  #next = FILTER_SIZE;
+
+  constructor() {
+    putFilter(this.bytes);
+  }
 
   /** Puts `data` down, aligned to 16 bytes, and returns its address. */
   put(data: Uint8Array | string): bigint {
@@ -47,32 +75,22 @@ export function haveStrace(): boolean {
 /** What strace prints for each case, in order. */
 export function askStrace(cases: readonly Case[], memory: Memory, options: readonly string[] = []): string[] {
   const lines: string[] = new Array(cases.length);
-  const directory = mkdtempSync(join(tmpdir(), "strace-oracle-"));
-  try {
-    for (const batch of batches(cases)) {
-      const program = join(directory, "program");
-      writeFileSync(
-        program,
-        buildProgram(
-          batch.map((i) => cases[i]!),
-          memory,
-        ),
-        { mode: 0o755 },
-      );
-      const printed = runStrace(
-        directory,
-        program,
-        batch.map((i) => cases[i]!),
-        options,
-      );
-      batch.forEach((i, k) => {
-        lines[i] = printed[k] ?? "(nothing)";
-      });
-    }
-  } finally {
-    rmSync(directory, { recursive: true });
+  for (const batch of batches(cases)) {
+    const members = batch.map((i) => cases[i]!);
+    const printed = runStrace(members, memory, [...options, ...injections(members)]).slice(STARTING_CALLS);
+    batch.forEach((i, k) => {
+      lines[i] = printed[k]!.replace(/ \(INJECTED\)$/, "");
+    });
   }
   return lines;
+}
+
+/** Names of those of the cases that strace prints at all with these options; nothing is injected. */
+export function askWhich(cases: readonly Case[], options: readonly string[]): string[] {
+  const printed = runStrace(cases, new Memory(), options);
+  return printed
+    .filter((line) => line.endsWith(" ENOSYS (Function not implemented)"))
+    .map((line) => line.replace(/\(.*/s, ""));
 }
 
 /** strace injects one result a name: cases of a name with different results go into different runs. */
@@ -88,23 +106,40 @@ function batches(cases: readonly Case[]): number[][] {
   return found.map(({ members }) => members);
 }
 
-function runStrace(directory: string, program: string, cases: readonly Case[], options: readonly string[]): string[] {
-  const output = join(directory, "output");
+/** The execve that starts the program, and the two calls that install its filter. */
+const STARTING_CALLS = 3;
+
+function injections(cases: readonly Case[]): string[] {
   const results = new Map(cases.map(({ name, result }) => [name, result]));
-  const injections = [...results].flatMap(([name, result]) => [
-    "-e",
-    `inject=${name}:${typeof result === "number" ? `retval=${result}` : `error=${result}`}`,
-  ]);
-  const { status, stderr } = spawnSync("strace", ["-o", output, ...options, ...injections, program], {
-    encoding: "utf8",
+  return [...results].flatMap(([name, result]) => {
+    const when = name === "prctl" || name === "seccomp" || name === "execve" ? ":when=2+" : "";
+    return ["-e", `inject=${name}:${typeof result === "number" ? `retval=${result}` : `error=${result}`}${when}`];
   });
-  if (status !== 0) throw new Error(`strace: ${status} ${stderr}`);
-  const lines = readFileSync(output, "latin1").split("\n");
-  return lines.slice(1, 1 + cases.length).map((line) => line.replace(/ \(INJECTED\)$/, ""));
+}
+
+function runStrace(cases: readonly Case[], memory: Memory, options: readonly string[]): string[] {
+  const directory = mkdtempSync(join(tmpdir(), "strace-oracle-"));
+  try {
+    const [program, output] = [join(directory, "program"), join(directory, "output")];
+    writeFileSync(program, buildProgram(cases, memory), { mode: 0o755 });
+    const { status, stderr } = spawnSync("strace", ["-o", output, ...options, program], {
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    if (status !== 0) throw new Error(`strace: ${status} ${stderr}`);
+    return readFileSync(output, "latin1").split("\n");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 function buildProgram(cases: readonly Case[], memory: Memory): Buffer {
-  const code = Buffer.concat([...cases.map(({ nr, args }) => callCode(nr, args)), callCode(231, [0n])]);
+  const code = Buffer.concat([
+    callCode(PRCTL, [38n, 1n]), // PR_SET_NO_NEW_PRIVS
+    callCode(SECCOMP, [1n, 0n, BigInt(Memory.BASE)]), // SECCOMP_SET_MODE_FILTER
+    ...cases.map(({ nr, args }) => callCode(nr, args)),
+    callCode(EXIT_GROUP, [0n]),
+  ]);
   const start = HEADERS + code.length;
   const header = Buffer.alloc(HEADERS);
   header.write("\x7fELF\x02\x01\x01", "latin1");

@@ -1,11 +1,13 @@
 /** The arguments of a call, in parts: those known when the call was made, and those that the kernel fills. */
+import type { CallEvent } from "../../events.ts";
 import { type Argument, type Call, OUT } from "../../syscalls/row.ts";
 import { CALLS } from "../../syscalls/table.ts";
-import { fcntlArguments } from "./calls/fcntl.ts";
+import { fcntlAnswers, fcntlArguments } from "./calls/fcntl.ts";
 import { futexArguments } from "./calls/futex.ts";
-import { ioctlArguments } from "./calls/ioctl.ts";
-import { prctlArguments } from "./calls/prctl.ts";
+import { ioctlAnswers, ioctlArguments } from "./calls/ioctl.ts";
+import { prctlAnswers, prctlArguments } from "./calls/prctl.ts";
 import {
+  archPrctlAnswers,
   archPrctlArguments,
   cloneArguments,
   kcmpArguments,
@@ -21,43 +23,49 @@ import { MEMORY, structure } from "./memory.ts";
 import { SCALARS } from "./scalars.ts";
 import { hex64 } from "./values.ts";
 
-interface Printers {
-  readonly list: readonly (readonly [print: ShapePrinter, argument: Argument, index: number])[];
-  /** Prints all the arguments, where they depend on one another. */
-  readonly whole: ((context: Context) => string[]) | undefined;
-  /** Place in the list of the first argument that only the kernel fills. */
-  readonly late: number;
+/** All arguments of a call that depend on one another. */
+interface Whole {
+  readonly print: (context: Context) => string[];
+  /** How many are known when the call is made; all when not given. */
+  readonly early?: (call: CallEvent) => number;
 }
 
-const WHOLE: Readonly<Record<string, (context: Context) => string[]>> = {
-  arch_prctl: archPrctlArguments,
-  clone: cloneArguments,
-  fcntl: fcntlArguments,
-  futex: futexArguments,
-  ioctl: ioctlArguments,
-  kcmp: kcmpArguments,
-  membarrier: membarrierArguments,
-  mount: mountArguments,
-  prctl: prctlArguments,
-  ptrace: ptraceArguments,
-  reboot: rebootArguments,
-  seccomp: seccompArguments,
-  syslog: syslogArguments,
+const WHOLE: Readonly<Record<string, Whole>> = {
+  arch_prctl: { print: archPrctlArguments, early: (call) => (archPrctlAnswers(call) ? 1 : ALL) },
+  clone: { print: cloneArguments, early: () => CLONE_EARLY },
+  fcntl: { print: fcntlArguments, early: (call) => (fcntlAnswers(call) ? 2 : ALL) },
+  futex: { print: futexArguments },
+  ioctl: { print: ioctlArguments, early: (call) => (ioctlAnswers(call) ? 2 : ALL) },
+  kcmp: { print: kcmpArguments },
+  membarrier: { print: membarrierArguments },
+  mount: { print: mountArguments },
+  prctl: { print: prctlArguments, early: (call) => (prctlAnswers(call) ? 1 : ALL) },
+  ptrace: { print: ptraceArguments },
+  reboot: { print: rebootArguments },
+  seccomp: { print: seccompArguments },
+  syslog: { print: syslogArguments },
 };
+const ALL = Number.POSITIVE_INFINITY;
+/** The stack and the flags; strace writes what follows, comma included, when the call has returned. */
+const CLONE_EARLY = 2;
 
-/** In calls that print all arguments at once: where what the kernel fills begins. */
-const WHOLE_LATE: Readonly<Record<string, number>> = { arch_prctl: 1, clone: 2, ioctl: 2, fcntl: 2, prctl: 1 };
+/** Calls whose last argument is shown after the call, although nothing is read through it. */
+const EARLY: Readonly<Record<string, number>> = { nanosleep: 1, clock_nanosleep: 3 };
 
-const PRINTERS: (Printers | undefined)[] = CALLS.map((call) => call && printersOf(call));
+interface Printers {
+  readonly list: readonly (readonly [print: ShapePrinter, argument: Argument, index: number])[];
+  /** How many arguments are known when the call is made. */
+  readonly early: number;
+}
+
+const PRINTERS: (Printers | Whole | undefined)[] = CALLS.map((call) => call && (WHOLE[call.name] ?? printersOf(call)));
 
 function printersOf(call: Call): Printers {
   const list = call.arguments
     .map((argument, index) => [printerOf(call, argument), argument, index] as const)
     .filter(([, argument]) => argument.name !== "_");
   const late = list.findIndex(([, argument]) => argument.direction === OUT);
-  const whole = WHOLE[call.name];
-  if (whole !== undefined) return { list, whole, late: WHOLE_LATE[call.name] ?? list.length };
-  return { list, whole, late: late < 0 ? list.length : late };
+  return { list, early: EARLY[call.name] ?? (late < 0 ? ALL : late) };
 }
 
 function printerOf(call: Call, argument: Argument): ShapePrinter {
@@ -71,7 +79,7 @@ export function printArguments(context: Context): string[] {
   const { call } = context;
   const printers = PRINTERS[call.nr];
   if (printers === undefined) return [0, 1, 2, 3, 4, 5].map((i) => hex64(call.memory, call.at + 8 * i));
-  if (printers.whole !== undefined) return printers.whole(context);
+  if ("print" in printers) return printers.print(context);
   const texts: string[] = [];
   for (const [print, argument, index] of printers.list) {
     const text = print(context, argument, index);
@@ -80,7 +88,10 @@ export function printArguments(context: Context): string[] {
   return texts;
 }
 
-/** How many of these texts were known when the call was made. */
-export function earlyArguments(nr: number, count: number): number {
-  return Math.min(PRINTERS[nr]?.late ?? count, count);
+/** How many of `count` texts were known when the call was made. */
+export function earlyArguments(call: CallEvent, count: number): number {
+  const printers = PRINTERS[call.nr];
+  if (printers === undefined) return count;
+  const early = "print" in printers ? printers.early?.(call) : printers.early;
+  return Math.min(early ?? count, count);
 }

@@ -17,6 +17,7 @@ import { pointer, signalSet } from "./values.ts";
 const STRUCTS: StructPrinters = { ...TIME_STRUCTS, ...FILE_STRUCTS, ...PROCESS_STRUCTS, ...SIGNAL_STRUCTS };
 const SIGNAL_SET_SIZE = 8;
 const PATH_LIMIT = 4096;
+const O_CREAT = 0x40;
 
 /** The pointer itself: what is left when its data are not known. */
 export function address({ call }: Context, index: number): string {
@@ -91,9 +92,16 @@ export function members({ memory, at, size }: Payload, end: number): string {
 function vectorArgument(context: Context, argument: Argument, index: number): string {
   const { call } = context;
   const payload = payloadOf(call, argument, index);
-  if (payload === undefined) return address(context, index);
+  if (payload === undefined) return unfilled(context, index);
   const returned = argument.direction === IN ? undefined : resultOf(call);
   return vectors(payload.memory, payload.at, payload.size, payload.full, context, returned);
+}
+
+/** Where the data would have gone. */
+function unfilled(context: Context, index: number): string {
+  const payload = context.call.end === undefined ? undefined : enterPayload(context.call, index);
+  if (payload === undefined) return address(context, index);
+  return array(context, payload, STRUCTS["iov"]!, SIZES["iov"]!, payload.full);
 }
 
 function messageArgument(context: Context, argument: Argument, index: number): string {
@@ -195,6 +203,12 @@ const EPOLL_CTL_DEL = 2;
 const epollChange: ShapePrinter = (context, argument, index) =>
   context.call.low(argument.related) === EPOLL_CTL_DEL ? address(context, index) : structure(context, argument, index);
 
+/** Attributes of a message queue: those of mq_open count only when it makes the queue. */
+const queueAttributes: ShapePrinter = (context, argument, index) => {
+  const ignored = argument.related >= 0 && (context.call.low(argument.related) & O_CREAT) === 0;
+  return ignored ? undefined : structure(context, argument, index);
+};
+
 /** Printers by shape; what is not here is a structure of SIZES. */
 export const MEMORY: Readonly<Record<string, ShapePrinter>> = {
   path,
@@ -219,6 +233,7 @@ export const MEMORY: Readonly<Record<string, ShapePrinter>> = {
   wstatus: ofChild,
   wait_rusage: ofChild,
   epoll_change: epollChange,
+  mq_attr: queueAttributes,
   file_handle: fileHandle,
   io_uring_params: ringParameters,
   dirents: entries(18),

@@ -102,7 +102,8 @@ function statxFlags(value: number): string {
   const sync = (value & AT_STATX_SYNC_TYPE) >>> 13;
   const name = sync === 3 ? "AT_STATX_FORCE_SYNC|AT_STATX_DONT_SYNC" : SYNC_TYPES[sync]!;
   const bits = (value & ~AT_STATX_SYNC_TYPE) >>> 0;
-  return bits === 0 ? name : `${name}|${flags(FILE.at, bits)}`;
+  const { text, rest } = takeFlags(FILE.at, bits);
+  return [name, text, rest === 0 ? "" : hex(rest)].filter((part) => part !== "").join("|");
 }
 
 function swapFlags(value: number): string {

@@ -95,6 +95,10 @@ export const MEMORY = {
     MPOL_MF_MOVE: 2,
     MPOL_MF_MOVE_ALL: 4,
   }),
+  move_pages: names("MPOL_???", {
+    MPOL_MF_MOVE: 2,
+    MPOL_MF_MOVE_ALL: 4,
+  }),
   get_mempolicy: names("MPOL_???", {
     MPOL_F_NODE: 1,
     MPOL_F_ADDR: 2,

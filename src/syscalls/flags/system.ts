@@ -141,6 +141,10 @@ export const SYSTEM = {
     MODULE_INIT_IGNORE_VERMAGIC: 2,
     MODULE_INIT_COMPRESSED_FILE: 4,
   }),
+  delete_module: names("O_???", {
+    O_NONBLOCK: 0x800,
+    O_TRUNC: 0x200,
+  }),
   kexec_file: names("KEXEC_FILE_???", {
     KEXEC_FILE_UNLOAD: 1,
     KEXEC_FILE_ON_CRASH: 2,

@@ -40,7 +40,7 @@ export const IO = {
   splice: "fd_in:fd off_in:<off*1 fd_out:fd off_out:<off*1 len:ulong flags:flags(splice)",
   tee: "fd_in:fd fd_out:fd len:ulong flags:flags(splice)",
   vmsplice: "fd:fd iov:<iovec(nr_segs) nr_segs:ulong flags:flags(splice)",
-  copy_file_range: "fd_in:fd off_in:<off*1 fd_out:fd off_out:<off*1 len:ulong flags:hex32",
+  copy_file_range: "fd_in:fd off_in:<off*1 fd_out:fd off_out:<off*1 len:ulong flags:uint",
   select: "nfds:int readfds:<>fdset(nfds) writefds:<>fdset(nfds) exceptfds:<>fdset(nfds) timeout:<>timeval_in = select",
   pselect6:
     "nfds:int readfds:<>fdset(nfds) writefds:<>fdset(nfds) exceptfds:<>fdset(nfds) timeout:<>timespec_in sigmask:<sigset_pack = select",

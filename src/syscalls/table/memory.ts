@@ -26,5 +26,5 @@ export const MEMORY = {
   get_mempolicy: "mode:pointer nodemask:pointer maxnode:ulong addr:pointer flags:flags(get_mempolicy)",
   set_mempolicy_home_node: "start:pointer len:ulong home_node:ulong flags:hex",
   migrate_pages: "pid:int maxnode:ulong old_nodes:pointer new_nodes:pointer",
-  move_pages: "pid:int count:ulong pages:pointer nodes:pointer status:pointer flags:flags(mbind)",
+  move_pages: "pid:int count:ulong pages:pointer nodes:pointer status:pointer flags:flags(move_pages)",
 } satisfies Rows;

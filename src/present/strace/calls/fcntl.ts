@@ -1,4 +1,5 @@
 /** fcntl(2): the command says what the argument is. */
+import type { CallEvent } from "../../../events.ts";
 import { IO } from "../../../syscalls/flags/io.ts";
 import { type Context, enterPayload, exitPayload } from "../context.ts";
 import { address } from "../memory.ts";
@@ -23,6 +24,11 @@ const F_SETPIPE_SZ = 1031;
 const F_ADD_SEALS = 1033;
 const GET_LOCK = new Set([5, 36]);
 const SET_LOCK = new Set([6, 7, 37, 38]);
+
+/** Whether the command answers through its pointer. */
+export function fcntlAnswers(call: CallEvent): boolean {
+  return GET_LOCK.has(call.low(1)) || call.low(1) === F_GETOWN_EX;
+}
 
 export function fcntlArguments(context: Context): string[] {
   const { call } = context;

@@ -1,6 +1,6 @@
 /** ioctl(2): requests that programs make of terminals and sockets all the time; others show their number taken apart. */
 
-import type { Payload } from "../../../events.ts";
+import type { CallEvent, Payload } from "../../../events.ts";
 import { IOCTLS } from "../../../syscalls/ioctls.ts";
 import { type Context, enterPayload, exitPayload } from "../context.ts";
 import { address } from "../memory.ts";
@@ -9,6 +9,11 @@ import { hex } from "../values.ts";
 
 const SIZES = { int: 4, long: 8, winsize: 8, termios: 36 };
 const DIRECTIONS = ["_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE"];
+
+/** Whether the request answers through its pointer. */
+export function ioctlAnswers(call: CallEvent): boolean {
+  return IOCTLS[call.low(1)]?.direction === "out";
+}
 
 export function ioctlArguments(context: Context): string[] {
   const { call } = context;

@@ -1,4 +1,5 @@
 /** prctl(2): the option says what the other arguments are. */
+import type { CallEvent } from "../../../events.ts";
 import { PRCTL } from "../../../syscalls/flags/prctl.ts";
 import { type Context, enterPayload, exitPayload } from "../context.ts";
 import { address } from "../memory.ts";
@@ -92,6 +93,13 @@ const OPTIONS: Readonly<Record<number, readonly Printer[]>> = {
 const PR_CAP_AMBIENT = 47;
 const CLEAR_ALL = 4;
 const UNKNOWN = [x, x, x, x];
+
+/** PR_GET_*: options that answer through the second argument. */
+const ANSWERING = new Set([2, 16, 25, 37, 40]);
+
+export function prctlAnswers(call: CallEvent): boolean {
+  return ANSWERING.has(call.low(0));
+}
 
 export function prctlArguments(context: Context): string[] {
   const option = context.call.low(0);

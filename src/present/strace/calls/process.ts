@@ -1,4 +1,5 @@
 /** clone, ptrace, seccomp and others whose first argument says what the others are. */
+import type { CallEvent } from "../../../events.ts";
 import { DEBUG } from "../../../syscalls/flags/debug.ts";
 import { PROCESS } from "../../../syscalls/flags/process.ts";
 import { SYSTEM } from "../../../syscalls/flags/system.ts";
@@ -42,6 +43,10 @@ function written(context: Context, index: number): string {
 /** ARCH_GET_*: these answer through the pointer. */
 const ARCH_OUT = new Set([0x1003, 0x1004, 0x1021, 0x1022, 0x1024]);
 const ARCH_GET_CPUID = 0x1011;
+
+export function archPrctlAnswers(call: CallEvent): boolean {
+  return ARCH_OUT.has(call.low(0));
+}
 
 export function archPrctlArguments(context: Context): string[] {
   const { call } = context;
@@ -132,7 +137,10 @@ export function rebootArguments(context: Context): string[] {
     choice(SYSTEM.reboot_magic2, call.low(1)),
     choice(SYSTEM.reboot_cmd, call.low(2)),
   ];
-  return call.low(2) === RESTART2 ? [...head, address(context, 3)] : head;
+  if (call.low(2) !== RESTART2) return head;
+  const command = enterPayload(call, 3);
+  if (command === undefined) return [...head, address(context, 3)];
+  return [...head, quoted(command.memory, command.at, command.size, context.limits.string)];
 }
 
 /** Bind, move, remount of propagation: the kernel ignores type and data, which may then point anywhere. */

@@ -9,6 +9,9 @@ const S_IFMT = 0o170000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 const O_ACCMODE = 3;
+/** statfs: the kernel has filled f_flags; statx: it has filled the size. */
+const ST_VALID = 0x20;
+const STATX_SIZE = 0x200;
 const ACCESS_MODES = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
 const SPECIAL_BITS: readonly (readonly [name: string, bit: number])[] = [
   ["S_ISUID", 0o4000],
@@ -58,7 +61,7 @@ function statx(memory: Buffer, at: number): string {
   return (
     `{stx_mask=${flags(FILE.statx_mask, memory.readUInt32LE(at))}, ` +
     `stx_attributes=${flags(FILE.statx_attributes, attributes)}, stx_mode=${fileMode(mode)}, ` +
-    `stx_size=${unsigned64(memory, at + 40)}, ...}`
+    `${memory.readUInt32LE(at) & STATX_SIZE ? `stx_size=${unsigned64(memory, at + 40)}, ` : ""}...}`
   );
 }
 
@@ -71,7 +74,7 @@ function statfs(memory: Buffer, at: number): string {
     `{f_type=${FILESYSTEMS.filesystem.byValue.get(type) ?? hex(type)}, ${counts}, ` +
     `f_fsid={val=[${hex(memory.readUInt32LE(at + 56))}, ${hex(memory.readUInt32LE(at + 60))}]}, ` +
     `f_namelen=${unsigned64(memory, at + 64)}, f_frsize=${unsigned64(memory, at + 72)}` +
-    `${mountFlags === 0 ? "" : `, f_flags=${flags(FILE.statfs, mountFlags)}`}}`
+    `${(mountFlags & ST_VALID) === 0 ? "" : `, f_flags=${flags(FILE.statfs, mountFlags)}`}}`
   );
 }
 

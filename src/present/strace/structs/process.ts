@@ -1,11 +1,13 @@
 /** Processes, their limits and credentials, and the machine (include/uapi/linux/sched.h, resource.h, utsname.h, …). */
 import { DEBUG } from "../../../syscalls/flags/debug.ts";
+import { FILE } from "../../../syscalls/flags/file.ts";
 import { IO } from "../../../syscalls/flags/io.ts";
 import { IPC } from "../../../syscalls/flags/ipc.ts";
 import { PRCTL } from "../../../syscalls/flags/prctl.ts";
 import { PROCESS } from "../../../syscalls/flags/process.ts";
 import { SYSTEM } from "../../../syscalls/flags/system.ts";
-import type { Context } from "../context.ts";
+import { NUMBERS } from "../../../syscalls/numbers.ts";
+import { type Context, enterPayload } from "../context.ts";
 import type { StructPrinters } from "../struct.ts";
 import { quotedString } from "../text.ts";
 import { choice, flags, hex, hex64, id, pointer, signal, signed64, unsigned64 } from "../values.ts";
@@ -94,10 +96,15 @@ function sysinfo(memory: Buffer, at: number): string {
   );
 }
 
+/** Versions 2 and 3 of the interface have 64 capabilities, version 1 has 32. */
+const WIDE_VERSIONS = new Set([0x20071026, 0x20080522]);
+
 /** Capability sets in two halves of 32, as bits of CAP_* numbers. */
-function capabilities(memory: Buffer, at: number): string {
+function capabilities(memory: Buffer, at: number, { call }: Context): string {
+  const header = enterPayload(call, 0);
+  const wide = header !== undefined && WIDE_VERSIONS.has(header.memory.readUInt32LE(header.at));
   const set = (name: string, offset: number): string => {
-    const words = [memory.readUInt32LE(at + offset), memory.readUInt32LE(at + offset + 12)];
+    const words = [memory.readUInt32LE(at + offset), wide ? memory.readUInt32LE(at + offset + 12) : 0];
     const members: string[] = [];
     for (let bit = 0; bit < 64; bit++) {
       if ((words[bit >> 5]! >>> (bit & 31)) & 1) members.push(`1<<${PRCTL.cap.byValue.get(bit) ?? bit}`);
@@ -107,9 +114,11 @@ function capabilities(memory: Buffer, at: number): string {
   return `{${set("effective", 0)}, ${set("permitted", 4)}, ${set("inheritable", 8)}}`;
 }
 
-function mqAttributes(memory: Buffer, at: number): string {
+function mqAttributes(memory: Buffer, at: number, { call }: Context): string {
+  const bits = Number(memory.readBigUInt64LE(at) & 0xffffffffn);
+  const named = call.nr === NUMBERS.mq_getsetattr ? flags(FILE.open, bits) : hex(bits);
   const [most, size, count] = [8, 16, 24].map((offset) => signed64(memory, at + offset));
-  return `{mq_flags=${hex64(memory, at)}, mq_maxmsg=${most}, mq_msgsize=${size}, mq_curmsgs=${count}}`;
+  return `{mq_flags=${named}, mq_maxmsg=${most}, mq_msgsize=${size}, mq_curmsgs=${count}}`;
 }
 
 function ringParameters(memory: Buffer, at: number): string {
