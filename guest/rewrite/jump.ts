@@ -15,11 +15,11 @@ import {
   PROT_EXEC,
   PROT_READ,
   SYS_MMAP,
-  SYS_PWRITE64,
 } from "../std/sys";
 import { decode } from "./decode";
 import { Insn, RELATIVE } from "./insn";
 import { mappingAt, Maps } from "./maps";
+import { writeText } from "./patch";
 import { Site } from "./sites";
 
 // @ts-ignore: decorator
@@ -70,7 +70,7 @@ function writeJump(text: i64, jump: usize, stub: usize): bool {
   const bytes = changetype<usize>(buffer);
   store<u8>(bytes, 0xe9);
   store<u32>(bytes, <u32>(stub - (jump + JUMP_SIZE)), 1);
-  return write(text, jump, bytes, JUMP_SIZE);
+  return writeText(text, jump, bytes, JUMP_SIZE);
 }
 
 /**
@@ -103,11 +103,7 @@ function writeStub(text: i64, stub: usize, site: Site): bool {
   store<u16>(bytes, 0x25ff, 12);
   store<u32>(bytes, 0, 14);
   store<u64>(bytes, zp_jump_entry(), 18);
-  return write(text, stub, bytes, 26);
-}
-
-function write(text: i64, to: usize, bytes: usize, length: usize): bool {
-  return syscall6(SYS_PWRITE64, text, bytes, length, to, 0, 0) == <i64>length;
+  return writeText(text, stub, bytes, 26);
 }
 
 /** Room for one stub that a near jump at `near` reaches; 0 when there is none. */

@@ -16,7 +16,7 @@ import { openImage } from "./functions";
 import { Insn } from "./insn";
 import { holdsStubs, patchByJump } from "./jump";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
-import { closeText, openText, patchSite } from "./patch";
+import { addSite, BATCH_SIZE, closeText, flush, openText, PatchBatch } from "./patch";
 import { RED_ZONE_YES } from "./redzone";
 import { findSites, REASON_DATA, Site, VERDICT_NOT, VERDICT_SITE } from "./sites";
 
@@ -34,7 +34,8 @@ let reportedJit: bool = false;
 
 const MOST_SITES: u32 = 8192;
 const SCRATCH: usize = 1 << 16;
-const HEAD: usize = offsetof<Image>() + offsetof<Insn>();
+const BATCH_AT: usize = offsetof<Image>() + offsetof<Insn>();
+const HEAD: usize = BATCH_AT + BATCH_SIZE;
 const PAGES: usize = ((HEAD + (<usize>MOST_SITES) * offsetof<Site>() + 4095) & ~4095) + SCRATCH;
 const SLASH: u8 = 0x2f;
 const ELF_MAGIC: u32 = 0x464c457f;
@@ -100,23 +101,31 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   const start = mapping.start > low ? mapping.start : low;
   const end = mapping.end < high ? mapping.end : high;
   let count = findSites(image, start, end, sites, MOST_SITES, scratch, SCRATCH);
-  let reported: u32 = 0;
   if (count > MOST_SITES) {
     report(mapping, end);
     count = MOST_SITES;
   }
+  const batch = changetype<PatchBatch>(<usize>pages + BATCH_AT);
+  batch.text = text;
+  let reported: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
-    if (rewriteSite(text, maps, site, end, insn)) {
+    if (takesCall(site)) {
+      addSite(batch, site.address);
+    } else if (takesJump(site) && patchByJump(text, maps, site, end, insn)) {
       patchedSites++;
-      continue;
+    } else {
+      leftSites++;
+      // Bytes that no instruction is known to lead to, among bytes that are no instructions, are data.
+      const isData = site.verdict != VERDICT_SITE && site.reason == REASON_DATA;
+      if (!isData && reported++ < MOST_REPORTED) report(mapping, site.address);
     }
-    leftSites++;
-    // Bytes that no instruction is known to lead to, among bytes that are no instructions, are data.
-    if (site.verdict != VERDICT_SITE && site.reason == REASON_DATA) continue;
-    if (reported++ < MOST_REPORTED) report(mapping, site.address);
   }
+  flush(batch);
+  patchedSites += batch.written;
+  leftSites += batch.failed;
+  if (batch.failed) report(mapping, start);
   unmapPages(<usize>pages, PAGES);
 }
 
@@ -124,49 +133,79 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
  * `call *%rax` writes the word below the stack pointer: not in a function that keeps data there. `sysenter` enters the
  * kernel's 32-bit system calls, which have other numbers.
  */
-function rewriteSite(text: i64, maps: Maps, site: Site, end: usize, insn: Insn): bool {
-  if (site.verdict != VERDICT_SITE || site.sysenter) return false;
-  if (site.redZone != RED_ZONE_YES) return patchSite(text, site.address);
-  return !needsRedZone(site.number) && patchByJump(text, maps, site, end, insn);
+function takesCall(site: Site): bool {
+  return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
+}
+
+function takesJump(site: Site): bool {
+  return site.verdict == VERDICT_SITE && !site.sysenter && !needsRedZone(site.number);
 }
 
 function report(mapping: Mapping, address: usize): void {
   recordGap(GAP_UNPATCHED_SITE, address, mapping.name, <u32>mapping.nameLength);
 }
 
-/** The image that the mapping at `index` belongs to: the mappings of one file that lie side by side, from its start on. */
+/**
+ * The image that the mapping at `index` belongs to: the mappings of one file, from its start on. Segments need not lie
+ * side by side; nothing is read behind the first byte of a segment that is not mapped.
+ */
 function describe(maps: Maps, index: u64, image: Image): void {
   let first = index;
   while (first > 0 && mappingAt(maps, first).offset != 0 && sameFile(maps, first - 1, index)) first--;
   let last = index;
-  while (last + 1 < maps.count && sameFile(maps, last + 1, index) && adjoins(maps, last)) last++;
+  while (last + 1 < maps.count && sameFile(maps, last + 1, index)) last++;
   const base = mappingAt(maps, first);
   const low = base.start;
-  const high = mappingAt(maps, last).end;
   if (base.offset != 0 || !(base.protection & PROT_READ) || load<u32>(low) != ELF_MAGIC) {
     openImage(image, 0, 0, 0, 0, 0);
     return;
   }
   const headers = low + load<usize>(low, 32); // e_phoff
   const count = <usize>load<u16>(low, 56); // e_phnum
-  openImage(image, low - firstAddress(headers, count, low, high), headers, count, low, high);
+  if (count > MOST_HEADERS || headers + count * PHDR_SIZE > base.end) {
+    openImage(image, 0, 0, 0, 0, 0);
+    return;
+  }
+  const bias = low - firstAddress(headers, count);
+  let high = mappingAt(maps, last).end;
+  for (let i: usize = 0; i < count; i++) {
+    const end = mappedEnd(maps, first, last, headers + i * PHDR_SIZE, bias);
+    if (end < high) high = end;
+  }
+  openImage(image, bias, headers, count, low, high);
 }
+
+// Program headers (elf(5)).
+const PHDR_SIZE: usize = 56;
+const MOST_HEADERS: usize = 64;
+const PT_LOAD: u32 = 1;
+const PF_R: u32 = 4;
+const P_FLAGS: usize = 4;
+const P_VADDR: usize = 16;
+const P_FILESZ: usize = 32;
+const PAGE_MASK: usize = ~(<usize>4095);
 
 function sameFile(maps: Maps, a: u64, b: u64): bool {
   return mappingAt(maps, a).inode == mappingAt(maps, b).inode;
 }
 
-function adjoins(maps: Maps, index: u64): bool {
-  const next = mappingAt(maps, index + 1);
-  return mappingAt(maps, index).end == next.start && (next.protection & PROT_READ) != 0;
-}
-
 /** Address in the file of the page that the first PT_LOAD maps. */
-function firstAddress(headers: usize, count: usize, low: usize, high: usize): usize {
+function firstAddress(headers: usize, count: usize): usize {
   for (let i: usize = 0; i < count; i++) {
-    const header = headers + i * 56;
-    if (header < low || header + 56 > high) return 0;
-    if (load<u32>(header) == 1) return load<usize>(header, 16) & ~4095; // PT_LOAD, p_vaddr
+    const header = headers + i * PHDR_SIZE;
+    if (load<u32>(header) == PT_LOAD) return load<usize>(header, P_VADDR) & PAGE_MASK;
   }
   return 0;
+}
+
+/** The first byte of a readable segment that no readable mapping of [first, last] covers; -1 when all are covered. */
+function mappedEnd(maps: Maps, first: u64, last: u64, header: usize, bias: usize): usize {
+  if (load<u32>(header) != PT_LOAD || !(load<u32>(header, P_FLAGS) & PF_R)) return <usize>-1;
+  let at = bias + load<usize>(header, P_VADDR);
+  const end = at + load<usize>(header, P_FILESZ);
+  for (let i = first; i <= last && at < end; i++) {
+    const mapping = mappingAt(maps, i);
+    if (mapping.start <= at && at < mapping.end && mapping.protection & PROT_READ) at = mapping.end;
+  }
+  return at < end ? at : <usize>-1;
 }
