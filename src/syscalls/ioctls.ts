@@ -1,7 +1,7 @@
 /** Requests of ioctl(2) that have a name here (include/uapi/asm-generic/ioctls.h, linux/fs.h, linux/sockios.h). */
 
-/** What the argument is: nothing, a number, a pointer, or a pointer to data of a known kind. */
-export type IoctlArgument = "none" | "value" | "pointer" | "int" | "long" | "winsize" | "termios";
+/** What the argument is: nothing, a number (shown in decimal or hexadecimal), a pointer, or a pointer to data of a known kind. */
+export type IoctlArgument = "none" | "value" | "hex" | "pointer" | "int" | "long" | "winsize" | "termios";
 
 export interface Ioctl {
   readonly name: string;
@@ -11,8 +11,8 @@ export interface Ioctl {
 }
 
 const ROWS: readonly (readonly [request: number, name: string, argument: IoctlArgument, direction: "in" | "out"])[] = [
-  [0x1, "FIBMAP", "pointer", "in"],
-  [0x2, "FIGETBSZ", "pointer", "out"],
+  [0x1, "FIBMAP", "hex", "in"],
+  [0x2, "FIGETBSZ", "hex", "out"],
   [0x5401, "TCGETS", "termios", "out"],
   [0x5402, "SNDCTL_TMR_START or TCSETS", "termios", "in"],
   [0x5403, "SNDCTL_TMR_STOP or TCSETSW", "termios", "in"],
@@ -42,7 +42,7 @@ const ROWS: readonly (readonly [request: number, name: string, argument: IoctlAr
   [0x540d, "TIOCNXCL", "none", "out"],
   [0x5412, "TIOCSTI", "pointer", "out"],
   [0x5437, "TIOCVHANGUP", "none", "out"],
-  [0x5460, "FIOQSIZE", "pointer", "out"],
+  [0x5460, "FIOQSIZE", "hex", "out"],
   [0x8902, "SIOCSPGRP", "pointer", "out"],
   [0x8904, "SIOCGPGRP", "pointer", "out"],
   [0x8906, "SIOCGSTAMP_OLD", "pointer", "out"],

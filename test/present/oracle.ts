@@ -112,7 +112,7 @@ const STARTING_CALLS = 3;
 function injections(cases: readonly Case[]): string[] {
   const results = new Map(cases.map(({ name, result }) => [name, result]));
   return [...results].flatMap(([name, result]) => {
-    const when = name === "prctl" || name === "seccomp" || name === "execve" ? ":when=2+" : "";
+    const when = name === "prctl" || name === "seccomp" ? ":when=2+" : "";
     return ["-e", `inject=${name}:${typeof result === "number" ? `retval=${result}` : `error=${result}`}${when}`];
   });
 }

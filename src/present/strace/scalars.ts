@@ -3,6 +3,7 @@
 import { DEBUG } from "../../syscalls/flags/debug.ts";
 import { FILE } from "../../syscalls/flags/file.ts";
 import { namesOf } from "../../syscalls/flags/index.ts";
+import { IO } from "../../syscalls/flags/io.ts";
 import { IP } from "../../syscalls/flags/ip.ts";
 import { MEMORY } from "../../syscalls/flags/memory.ts";
 import type { Names } from "../../syscalls/flags/names.ts";
@@ -33,7 +34,8 @@ const AT_FDCWD = -100;
 const FAN_NOFD = -1;
 const O_CREAT = 0x40;
 const TMPFILE = 0x400000;
-const MREMAP_NEW_ADDRESS = 2 | 4;
+/** MREMAP_MAYMOVE and MREMAP_FIXED. */
+const MREMAP_NEW_ADDRESS = 1 | 2;
 const MAP_TYPE = 0xf;
 const HUGE_SHIFT = 26;
 const SOCK_TYPE = 0xf;
@@ -67,21 +69,26 @@ function withHugePages(names: Names, value: number, name: string): string {
   const size = value >>> HUGE_SHIFT;
   const { text, rest } = takeFlags(names, (value & ((1 << HUGE_SHIFT) - 1)) >>> 0);
   const parts = [text, rest === 0 ? "" : hex(rest), size === 0 ? "" : `${size}<<${name}`];
-  return parts.filter((part) => part !== "").join("|") || "0";
+  return parts.filter((part) => part !== "").join("|");
+}
+
+function memfdFlags(value: number): string {
+  if (value >>> HUGE_SHIFT === 0) return flags(IO.memfd, value);
+  return withHugePages(IO.memfd, value, "MFD_HUGE_SHIFT");
 }
 
 /** Flags of mmap(2): the kind of mapping is a value, the rest are bits, the highest six the size of huge pages. */
 export function mmapFlags(value: number): string {
   const type = value & MAP_TYPE;
-  const kind = type === 0 ? "" : (MEMORY.mmap.byValue.get(type) ?? unnamed(hex(type), MEMORY.mmap));
+  const kind = MEMORY.mmap.byValue.get(type) ?? unnamed(hex(type), MEMORY.mmap);
   const bits = withHugePages(MEMORY.mmap, (value & ~MAP_TYPE) >>> 0, "MAP_HUGE_SHIFT");
-  if (bits !== "0") return kind === "" ? bits : `${kind}|${bits}`;
-  return kind === "" ? "MAP_FILE" : kind;
+  return bits === "" ? kind : `${kind}|${bits}`;
 }
 
 export function socketType(value: number): string {
   const bits = (value & ~SOCK_TYPE) >>> 0;
   const known = NETWORK.sock.byValue.get(value & SOCK_TYPE);
+  if (value === 0) return "0";
   if (known === undefined) return unnamed(hex(value), NETWORK.sock);
   if (bits === 0) return known;
   const { text, rest } = takeFlags(NETWORK.sock_type, bits);
@@ -160,12 +167,13 @@ export const SCALARS: Readonly<Record<string, ShapePrinter>> = {
   openflags: low(openFlags),
   openmode: ({ call }, { related }, i) =>
     call.low(related) & (O_CREAT | TMPFILE) ? octalMode(call.low(i)) : undefined,
+  createmode: ({ call }, { related }, i) => (call.low(related) & O_CREAT ? octalMode(call.low(i)) : undefined),
   mknoddev: ({ call }, { related }, i) => (isDevice(call.low(related)) ? device(call.low(i)) : undefined),
   at_statx: low(statxFlags),
   mmap_flags: low(mmapFlags),
-  memfd_flags: low((value) => withHugePages(namesOf("memfd"), value, "MFD_HUGE_SHIFT")),
+  memfd_flags: low(memfdFlags),
   remap_to: ({ call }, { related }, i) =>
-    call.low(related) & MREMAP_NEW_ADDRESS ? pointer(call.memory, call.at + 8 * i) : undefined,
+    (call.low(related) & MREMAP_NEW_ADDRESS) === MREMAP_NEW_ADDRESS ? pointer(call.memory, call.at + 8 * i) : undefined,
   socktype: low(socketType),
   protocol: ({ call }, _argument, i) => {
     const family = call.low(0);
@@ -188,7 +196,8 @@ export const SCALARS: Readonly<Record<string, ShapePrinter>> = {
   }),
   mempolicy: low((value) => {
     const bits = value & MPOL_FLAGS;
-    const mode = choice(MEMORY.mempolicy, (value & ~MPOL_FLAGS) >>> 0);
+    const mode = MEMORY.mempolicy.byValue.get((value & ~MPOL_FLAGS) >>> 0);
+    if (mode === undefined) return flags(MEMORY.mempolicy_flags, value);
     return bits === 0 ? mode : `${mode}|${flags(MEMORY.mempolicy_flags, bits)}`;
   }),
   ipckey: low((value) => (value === 0 ? "IPC_PRIVATE" : hex(value))),
@@ -200,7 +209,7 @@ export const SCALARS: Readonly<Record<string, ShapePrinter>> = {
   },
   ipccmd: ({ call }, { table }, i) => {
     const value = call.low(i);
-    return value & IPC_64 ? `IPC_64|${choice(namesOf(table), value & ~IPC_64)}` : choice(namesOf(table), value);
+    return value & IPC_64 ? `IPC_64|${choice(namesOf(table), (value & ~IPC_64) >>> 0)}` : choice(namesOf(table), value);
   },
   key: int((value) => SYSTEM.key_spec.byValue.get(value) ?? String(value)),
   ioprio: low(ioPriority),

@@ -88,7 +88,7 @@ export const FILE = {
     FALLOC_FL_INSERT_RANGE: 0x20,
     FALLOC_FL_UNSHARE_RANGE: 0x40,
   }),
-  rename: names("RENAME_???", {
+  rename: names("RENAME_??", {
     RENAME_NOREPLACE: 1,
     RENAME_EXCHANGE: 2,
     RENAME_WHITEOUT: 4,

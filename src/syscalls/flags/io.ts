@@ -20,7 +20,7 @@ export const IO = {
     SEEK_DATA: 3,
     SEEK_HOLE: 4,
   }),
-  o_cloexec: names("O_???", {
+  o_cloexec: names("", {
     O_CLOEXEC: 0x80000,
   }),
   fcntl: names("F_???", {

@@ -17,7 +17,7 @@ export const CREDS = {
   setfsuid: "fsuid:id",
   setfsgid: "fsgid:id",
   getgroups: "size:int list:>id[]",
-  setgroups: "size:uint list:<id[size]",
+  setgroups: "size:int list:<id[size]",
   capget: "hdrp:<cap_header datap:>cap_data",
   capset: "hdrp:<cap_header datap:<cap_data",
 } satisfies Rows;

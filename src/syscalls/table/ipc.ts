@@ -14,7 +14,7 @@ export const IPC = {
   msgsnd: "msqid:int msgp:pointer msgsz:ulong msgflg:flags(ipc_msg)",
   msgrcv: "msqid:int msgp:pointer msgsz:ulong msgtyp:long msgflg:flags(ipc_msg)",
   msgctl: "msqid:int cmd:ipccmd(msgctl) buf:pointer",
-  mq_open: "name:path oflag:openflags mode:openmode(oflag) attr:<mq_attr(oflag) = fd",
+  mq_open: "name:path oflag:openflags mode:createmode(oflag) attr:<mq_attr(oflag) = fd",
   mq_unlink: "name:path",
   mq_timedsend: "mqdes:fd msg_ptr:<bytes(msg_len) msg_len:ulong msg_prio:uint abs_timeout:<timespec",
   mq_timedreceive: "mqdes:fd msg_ptr:>bytes msg_len:ulong msg_prio:>uint*1 abs_timeout:<timespec",

@@ -15,7 +15,7 @@ export const PROCESS = {
   set_tid_address: "tidptr:pointer",
   set_robust_list: "head:pointer len:ulong",
   get_robust_list: "pid:int head_ptr:>ulonghex*1 len_ptr:>ulong*1",
-  rseq: "rseq:pointer rseq_len:hex32 flags:hex32 sig:hex32",
+  rseq: "rseq:hex rseq_len:hex32 flags:hex32 sig:hex32",
   futex: "uaddr:pointer futex_op:hex32 val:uint timeout:<timespec uaddr2:pointer val3:hex32",
   futex_waitv: "waiters:<futex_waitv[nr_futexes] nr_futexes:uint flags:hex32 timeout:<timespec clockid:enum(clock)",
   futex_wake: "uaddr:pointer mask:hex nr:int flags:hex32",

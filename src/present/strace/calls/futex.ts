@@ -7,6 +7,7 @@ import { hex, unnamed } from "../values.ts";
 
 const PRIVATE = 0x80;
 const CLOCK_REALTIME = 0x100;
+const OPERATION = 0x7f;
 const MATCH_ANY = 0xffffffff;
 const TIMESPEC_SIZE = 16;
 
@@ -23,17 +24,11 @@ const ARGUMENTS = ["vt", "v", "v", "v2u", "v2u3", "v2uo", "t", "", "", "vtb", "v
 export function futexArguments(context: Context): string[] {
   const { call } = context;
   const head = [address(context, 0), operation(call.low(1))];
-  const base = call.low(1) & ~(PRIVATE | CLOCK_REALTIME);
-  const known = operationName(call.low(1)) !== undefined;
-  const letters = known ? ARGUMENTS[base]! : undefined;
+  const letters = ARGUMENTS[call.low(1) & OPERATION];
   if (letters === undefined) {
-    return [...head, String(call.low(2)), hexArgument(context, 3), address(context, 4), hex(call.low(5))];
+    return [...head, String(call.low(2)), address(context, 3), address(context, 4), hex(call.low(5))];
   }
   return [...head, ...[...letters].map((letter) => argument(context, letter))];
-}
-
-function hexArgument({ call }: Context, index: number): string {
-  return hex(call.low(index) + call.high(index) * 4294967296);
 }
 
 /** Name of an operation with its modifiers; undefined for a combination that the kernel does not know. */

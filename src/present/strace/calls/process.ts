@@ -15,7 +15,7 @@ import {
   PROCESS_STRUCTS,
 } from "../structs/process.ts";
 import { quoted } from "../text.ts";
-import { choice, flags, hex64, signal, takeFlags } from "../values.ts";
+import { choice, flags, hex, hex64, signal } from "../values.ts";
 
 const SIGNAL_BITS = 0xff;
 
@@ -23,12 +23,12 @@ const SIGNAL_BITS = 0xff;
 export function cloneArguments(context: Context): string[] {
   const { call } = context;
   const value = call.low(0);
-  const { text, rest } = takeFlags(PROCESS.clone, (value & ~SIGNAL_BITS) >>> 0);
-  const parts = [text, rest === 0 ? "" : `0x${rest.toString(16)}`];
+  const bits = (value & ~SIGNAL_BITS) >>> 0;
+  const parts = [bits === 0 ? "" : flags(PROCESS.clone, bits)];
   if (value & SIGNAL_BITS) parts.push(signal(value & SIGNAL_BITS));
   const shown = [`child_stack=${address(context, 1)}`, `flags=${parts.filter((part) => part !== "").join("|") || "0"}`];
   if (value & (CLONE_PARENT_SETTID | CLONE_PIDFD)) shown.push(`parent_tid=${written(context, 2)}`);
-  if (value & CLONE_SETTLS) shown.push(`tls=${hex64(call.memory, call.at + 32)}`);
+  if (value & CLONE_SETTLS) shown.push(`tls=${address(context, 4)}`);
   if (value & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)) shown.push(`child_tidptr=${address(context, 3)}`);
   return shown;
 }
@@ -71,7 +71,6 @@ export function kcmpArguments(context: Context): string[] {
 
 const SECCOMP_FILTER = 1;
 const SECCOMP_ACTION = 2;
-const SECCOMP_SIZES = 3;
 
 export function seccompArguments(context: Context): string[] {
   const { call } = context;
@@ -84,14 +83,9 @@ export function seccompArguments(context: Context): string[] {
     return [head, bits!, filter === undefined ? address(context, 2) : filter(payload!.memory, payload!.at, context)];
   }
   if (operation === SECCOMP_ACTION && payload !== undefined && payload.size >= 4) {
-    return [head, plain(context, 1), `[${choice(DEBUG.seccomp_action, payload.memory.readUInt32LE(payload.at))}]`];
+    return [head, hex(call.low(1)), `[${choice(DEBUG.seccomp_action, payload.memory.readUInt32LE(payload.at))}]`];
   }
-  const named = operation <= SECCOMP_SIZES;
-  return [head, named ? plain(context, 1) : hex64(call.memory, call.at + 8), address(context, 2)];
-}
-
-function plain({ call }: Context, index: number): string {
-  return String(call.low(index));
+  return [head, hex(call.low(1)), address(context, 2)];
 }
 
 const MEMBARRIER_FLAG_CPU = 1;
@@ -118,14 +112,17 @@ export function ptraceArguments(context: Context): string[] {
   return [...head, address(context, 2), address(context, 3)];
 }
 
-const SYSLOG_WITH_BUFFER = new Set([2, 3, 4]);
 const SYSLOG_CONSOLE_LEVEL = 8;
+const LEVELS = "EMERG ALERT CRIT ERR WARNING NOTICE INFO DEBUG".split(" ").map((name) => `LOGLEVEL_${name}`);
+/** Actions of syslog(2) without buffer and length. */
+const SYSLOG_ALONE = new Set([0, 1, 5, 6, 7, 9, 10]);
 
 export function syslogArguments(context: Context): string[] {
   const { call } = context;
-  const action = `${call.low(0)} /* ${SYSTEM.syslog.byValue.get(call.low(0)) ?? SYSTEM.syslog.unknown} */`;
-  if (SYSLOG_WITH_BUFFER.has(call.low(0))) return [action, address(context, 1), String(call.int(2))];
-  return call.low(0) === SYSLOG_CONSOLE_LEVEL ? [action, address(context, 1), String(call.int(2))] : [action];
+  const action = `${call.int(0)} /* ${SYSTEM.syslog.byValue.get(call.low(0)) ?? SYSTEM.syslog.unknown} */`;
+  if (SYSLOG_ALONE.has(call.low(0))) return [action];
+  const level = call.low(0) === SYSLOG_CONSOLE_LEVEL ? ` /* ${LEVELS[call.low(2)] ?? "LOGLEVEL_???"} */` : "";
+  return [action, address(context, 1), `${call.int(2)}${level}`];
 }
 
 const RESTART2 = 0xa1b2c3d4;

@@ -29,10 +29,10 @@ export function openFlags(value: number): string {
 /** Mode of a file with its type: `S_IFREG|0644`; octal only when the type is none that exists. */
 export function fileMode(mode: number): string {
   const type = FILE.file_type.byValue.get(mode & S_IFMT);
-  if (type === undefined) return `0${mode.toString(8).padStart(2, "0")}`;
-  let text = type;
-  for (const [name, bit] of SPECIAL_BITS) if (mode & bit) text += `|${name}`;
-  return `${text}|${octalMode(mode & 0o777)}`;
+  if (type === undefined && (mode & S_IFMT) !== 0) return `0${mode.toString(8).padStart(2, "0")}`;
+  let text = type ?? "";
+  for (const [name, bit] of SPECIAL_BITS) if (mode & bit) text += text === "" ? name : `|${name}`;
+  return text === "" ? octalMode(mode & 0o777) : `${text}|${octalMode(mode & 0o777)}`;
 }
 
 /** Whether a mode is one of a character or block device. */

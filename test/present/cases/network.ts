@@ -1,0 +1,124 @@
+import { CaseList, type Value } from "../cases.ts";
+
+export function networkCases(): CaseList {
+  const list = new CaseList();
+  const connect = (family: number, hex: string, length?: number): void => {
+    const body = Buffer.from(hex.replaceAll(" ", ""), "hex");
+    const bytes = Buffer.concat([Buffer.from([family, 0]), body]);
+    list.add("connect", [3, list.memory.put(bytes), length ?? bytes.length]);
+  };
+  const hexOf = (text: string): string => Buffer.from(text, "latin1").toString("hex");
+  const message = (...fields: Value[]): bigint => list.longs(...fields);
+  const control = (...items: [level: number, type: number, data: string][]): bigint => {
+    const parts = items.map(([level, type, data]) => {
+      const bytes = Buffer.alloc(16 + data.length / 2 + (-(data.length / 2) & 7));
+      bytes.writeBigUInt64LE(BigInt(16 + data.length / 2));
+      bytes.writeUInt32LE(level, 8);
+      bytes.writeUInt32LE(type, 12);
+      bytes.write(data, 16, "hex");
+      return bytes;
+    });
+    return list.memory.put(Buffer.concat(parts));
+  };
+  const address = list.hex("0200 0050 7f000001 0000000000000000");
+  const vectors = list.longs(list.bytes("hello"), 5, list.bytes("world!"), 6);
+  const descriptors = "0300000004000000";
+  const credentials = "01000000e8030000e9030000";
+
+  connect(1, hexOf("/run/x\0yyy"));
+  connect(1, hexOf("\0abstract\x01"));
+  connect(1, "");
+  connect(1, "", 1);
+  connect(1, hexOf("/run/x"));
+  connect(1, Buffer.from("/".repeat(108)).toString("hex"));
+  connect(2, "0050 7f000001 0000000000000000");
+  connect(2, "00507f000001");
+  connect(2, "0050");
+  connect(10, "01bb 00000001 20010db8000000000000000000000001 00000002");
+  connect(10, "01bb 00000000 00000000000000000000ffff7f000001 00000000");
+  connect(10, "01bb 00000000 00000000000000000000ffff7f000001");
+  connect(10, "01bb 00000000 00000000000000000000000000000000 00000000");
+  connect(16, "0000 01000000 02000000");
+  connect(0, "00000000");
+  connect(33, "0102030405");
+  connect(99, "0102030405");
+  list.add("connect", [3, 0, 5]);
+  list.add("connect", [3, list.bytes("x"), 0]);
+  list.add("connect", [3, list.bytes("x"), -1]);
+  list.add("connect", [3, 0x99, 16]);
+  list.add("accept", [3, list.bytes("\x02\x00\x00\x50\x7f\x00\x00\x01"), list.longs(16)], 4);
+  list.add("accept", [3, 0, 0], 4);
+  list.add("accept", [3, list.bytes("\x02\x00"), 0], 4);
+  list.add("accept", [3, list.bytes("\x02\x00\x00\x50\x7f\x00\x00\x01"), list.longs(0)], 4);
+  list.add("accept", [3, list.bytes("\x02\x00\x00\x50\x7f\x00\x00\x01"), list.longs(16)], "EAGAIN");
+  list.add("accept", [3, 0x99, list.longs(16)], 5);
+  list.add("getsockopt", [3, 1, 4, list.longs(0), list.longs(4)]);
+  list.add("getsockopt", [3, 1, 3, list.longs(1), list.longs(4)]);
+  list.add("getsockopt", [3, 1, 4, list.longs(0), list.longs(4)], "EBADF");
+  list.add("getsockopt", [3, 1, 17, list.longs(1 | (2 << 32), 3), list.longs(12)]);
+  list.add("getsockopt", [3, 1, 13, list.longs(1 | (2 << 32), 3), list.longs(8)]);
+  list.add("getsockopt", [3, 6, 11, list.longs(1 | (2 << 32), 3), list.longs(8)]);
+  list.add("getsockopt", [3, 1, 0x14, list.longs(1, 2), list.longs(16)]);
+  list.add("getsockopt", [3, 1, 38, list.longs(6), list.longs(4)]);
+  list.add("getsockopt", [3, 1, 39, list.longs(10), list.longs(4)]);
+  list.add("getsockopt", [3, 1, 31, list.text("unconfined"), list.longs(11)]);
+  list.add("getsockopt", [3, 6, 13, list.text("cubic"), list.longs(16)]);
+  list.add("getsockopt", [3, 1, 4, list.longs(0), list.longs(2)]);
+  list.add("getsockopt", [3, 99, 4, list.longs(0x4142), list.longs(2)]);
+  list.add("getsockopt", [3, 0, 2, list.longs(0x4142), list.longs(4)]);
+  list.add("getsockopt", [3, 1, 99, list.longs(0x4142), list.longs(4)]);
+  list.add("setsockopt", [3, 1, 2, list.longs(1), 4]);
+  list.add("setsockopt", [3, 1, 2, list.longs(1), 8]);
+  list.add("setsockopt", [3, 1, 2, list.longs(1), 3]);
+  list.add("setsockopt", [3, 1, 13, list.longs(1 | (2 << 32)), 8]);
+  list.add("setsockopt", [3, 1, 0x14, list.longs(1, 2), 16]);
+  list.add("setsockopt", [3, 1, 25, list.text("eth0"), 5]);
+  list.add("setsockopt", [3, 6, 1, list.longs(1), 4]);
+  list.add("setsockopt", [3, 41, 26, list.longs(1), 4]);
+  list.add("setsockopt", [3, 0, 0x23, list.longs(1, 2), 8]);
+  list.add("setsockopt", [3, 6, 13, list.bytes("cubic"), 5]);
+  list.add("setsockopt", [3, 99, 13, list.bytes("cubic"), 5]);
+  list.add("setsockopt", [3, 0, 1, list.longs(8), 1]);
+  list.add("setsockopt", [3, 0, 1, list.longs(8), -1]);
+  list.add("setsockopt", [3, 0, 1, 0, 4]);
+  list.add("setsockopt", [3, 270, 1, list.longs(7), 4]);
+  list.add("setsockopt", [3, 1, 26, list.longs(3, 0x99), 16]);
+  list.add("setsockopt", [3, 1, 0x32, list.longs(3, 0x99), 4]);
+  list.add("socket", [1, 0x80801, 0]);
+  list.add("socket", [2, 1, 0]);
+  list.add("socket", [2, 2, 17]);
+  list.add("socket", [10, 3, 58]);
+  list.add("socket", [16, 0x80003, 0]);
+  list.add("socket", [2, 0x7f, 0x7f]);
+  list.add("socket", [40, 1, 0]);
+  list.add("socket", [99, 0x90001, 0]);
+  list.add("socket", [38, 5, 0]);
+  list.add("socketpair", [1, 1, 0, list.longs(3 | (4 << 32))]);
+  list.add("socketpair", [1, 1, 0, list.longs(3 | (4 << 32))], "EMFILE");
+  list.add("sendmsg", [3, message(address, 16, vectors, 2, 0, 0, 0x4000), 0x4000], 11);
+  list.add("sendmsg", [3, message(0, 0, vectors, 2, control([1, 1, descriptors]), 24, 0), 0], 11);
+  list.add("sendmsg", [3, message(0, 0, vectors, 1, control([1, 2, credentials]), 28, 0), 0], 5);
+  list.add("sendmsg", [3, message(0, 0, vectors, 1, control([1, 2, credentials], [1, 1, descriptors]), 56, 0), 0], 5);
+  list.add("sendmsg", [3, message(0, 0, vectors, 1, control([1, 99, credentials]), 28, 0), 0], 5);
+  list.add("sendmsg", [3, message(0, 0, vectors, 1, control([0, 2, "40000000"]), 20, 0), 0], 5);
+  list.add("sendmsg", [3, message(0, 0, vectors, 1, control([41, 50, "0200"]), 18, 0), 0], 5);
+  list.add("sendmsg", [3, message(0, 0, 0x99, 1, 0x99, 5, 0), 0], 5);
+  list.add("sendmsg", [3, 0x99, 0], 5);
+  list.add("sendmsg", [3, message(0, 0, 0, 0, 0, 0, 0), 0], "EBADF");
+  list.add("recvmsg", [3, message(address, 16, vectors, 2, 0, 0, 0x20), 0], 8);
+  list.add("recvmsg", [3, message(0, 0, vectors, 2, control([1, 1, descriptors]), 24, 0x40000000), 0], 8);
+  list.add("recvmsg", [3, message(address, 16, vectors, 2, 0, 0, 0x20), 0], "EAGAIN");
+  list.add("recvmsg", [3, message(0, 0, vectors, 2, 0, 0, 0), 0]);
+  list.add("recvmsg", [3, message(0, 16, vectors, 2, 0, 0, 0), 0]);
+  list.add("recvmsg", [3, message(0, 16, list.longs(list.bytes("a".repeat(40)), 40), 1, 0, 0, 0), 0], 40);
+  list.add(
+    "sendmsg",
+    [3, message(0, 0, vectors, 1, control([1, 0x1d, "01000000000000000200000000000000"]), 32, 0), 0],
+    5,
+  );
+  list.add("recvfrom", [3, list.bytes("hello"), 100, 0, address, list.longs(16)], 5);
+  list.add("recvfrom", [3, list.bytes("hello"), 100, 0, 0, 0], 5);
+  list.add("recvfrom", [3, list.bytes("hello"), 100, 0, address, list.longs(16)], "EAGAIN");
+  list.add("recvfrom", [3, list.bytes("hello"), 100, 0, 0, 0]);
+  return list;
+}
