@@ -12,7 +12,7 @@ export const FRAME_NR = 0;
 export const FRAME_ARGS = 8;
 /** Result for the program (rax). */
 export const FRAME_RESULT = 56;
-/** Flags of the program: AL = OF, AH = SF ZF AF PF CF (seto + lahf). */
+/** Flags of the program: rflags as pushfq stores them. */
 export const FRAME_FLAGS = 64;
 /** Time stamp counter at entry, handed from the enter hook to the exit hook. */
 export const FRAME_TSC = 72;

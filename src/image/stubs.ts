@@ -39,11 +39,12 @@ import {
   THREAD_RETURN,
   VERDICT_CALL_EXIT,
   VERDICT_RAW,
-  VERDICT_SKIP,
 } from "./layout.ts";
 
 const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
 const STACK_POINTER = rsp.dwarf;
+/** Bit of OF in rflags. */
+const OVERFLOW_BIT = 11;
 
 const slot = (offset: number) => mem(rsp, offset);
 
@@ -59,30 +60,60 @@ function loadArguments(a: Assembler): void {
   });
 }
 
-/** OF to al, SF ZF AF PF CF to ah; rax is spent. */
+/** rsp is the frame; the word below it is free. */
 function saveFlags(a: Assembler): void {
-  a.op("lahf");
-  a.setcc("o", rax);
-  a.mov(64, slot(FRAME_FLAGS), rax);
+  a.op("pushfq");
+  a.pop(slot(FRAME_FLAGS)); // the address is that of rsp after the pop
 }
 
-/** `add` sets OF from al (1 + 127 overflows), `sahf` the rest; rax is spent. */
+/**
+ * The flags to r11, where the kernel leaves them, and the arithmetic ones into the flags register: `sahf` takes
+ * SF ZF AF PF CF from ah (the low byte of rflags), `add` makes OF (1 + 127 overflows). popfq would cost ten times as
+ * much. rax and rcx are spent.
+ */
 function loadFlags(a: Assembler): void {
-  a.mov(64, rax, slot(FRAME_FLAGS));
+  a.mov(64, r11, slot(FRAME_FLAGS));
+  a.mov(32, rax, r11);
+  a.mov(32, rcx, r11);
+  a.shift("shr", 32, rax, OVERFLOW_BIT);
+  a.and(32, rax, 1);
+  a.bytes(0x88, 0xcc); // mov %cl, %ah
   a.add(8, rax, 0x7f);
   a.op("sahf");
 }
 
-/** Back to the program with the result in r11; arguments are in their registers already. */
-function leave(a: Assembler): void {
+/** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
+function restore(a: Assembler): void {
   loadFlags(a);
-  a.op("pushfq"); // the kernel leaves rflags in r11
-  a.mov(64, rax, r11);
-  a.pop(r11);
+  a.mov(64, rax, slot(FRAME_RESULT));
   a.mov(64, rcx, slot(FRAME_IP));
+}
+
+/** After a kernel entry the processor has forgotten its return addresses: a jump costs less than `ret`. */
+function leave(a: Assembler): void {
+  restore(a);
   a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
   outsideFrame(a);
   a.jmp(rcx);
+  insideFrame(a);
+}
+
+/**
+ * Without a kernel entry it remembers the `call` at the site, and `ret` keeps the balance, wherever the word below the
+ * stack pointer is the address to go on at (not behind a jump patch, which made no call).
+ */
+function leaveWithoutCall(a: Assembler): void {
+  const jumped = a.label();
+  a.mov(64, rcx, slot(FRAME_IP));
+  a.cmp(64, rcx, slot(FRAME_TO_PROGRAM - 8));
+  a.jcc("ne", jumped);
+  restore(a);
+  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM - 8));
+  atReturnAddress(a);
+  a.op("ret");
+  insideFrame(a);
+  a.bind(jumped);
+  leave(a);
 }
 
 /** From here on rsp is the frame, which says where the program is and where its stack pointer was. */
@@ -118,7 +149,9 @@ export function entryStub(): ObjectFile {
   const a = new Assembler();
   const decided = a.label();
   const answer = a.label();
-  const restore = a.label();
+  const done = a.label();
+  const raw = a.label();
+  const noStack = a.label();
 
   // Nobody looks at this number: five bytes, and no flags changed on the way here.
   a.mark("zp_bypass");
@@ -148,10 +181,9 @@ export function entryStub(): ObjectFile {
   loadArguments(a);
   a.mov(64, rax, slot(FRAME_NR));
   a.op("syscall");
-  a.mov(64, r11, rax);
+  a.mov(64, slot(FRAME_RESULT), rax);
   leave(a);
 
-  insideFrame(a);
   a.bind(decided);
   a.jcc("ne", answer);
 
@@ -162,26 +194,27 @@ export function entryStub(): ObjectFile {
   a.mov(64, slot(FRAME_RESULT), rax);
   a.mov(64, rdi, rsp);
   a.call("on_exit");
-  a.bind(restore);
+  a.bind(done);
   loadArguments(a);
-  a.mov(64, r11, slot(FRAME_RESULT));
   leave(a);
 
-  insideFrame(a);
   a.bind(answer);
-  a.cmp(32, rax, VERDICT_SKIP);
-  a.jcc("e", restore);
   a.cmp(32, rax, VERDICT_RAW);
-  const noStack = a.label();
-  a.jcc("ne", noStack);
+  a.jcc("e", raw);
+  a.jcc("a", noStack);
+
+  // VERDICT_SKIP
+  loadArguments(a);
+  leaveWithoutCall(a);
 
   // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
+  a.bind(raw);
   asTheProgram(a);
   a.op("syscall");
   enterFrame(a, FRAME_RESULT); // on_raw_exit knows the address that rcx does not hold any more
   a.mov(64, rdi, rsp);
   a.call("on_raw_exit");
-  a.jmp(restore);
+  a.jmp(done);
 
   // VERDICT_NOSTACK: the return address waits in the thread block.
   insideFrame(a);

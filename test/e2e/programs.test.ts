@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { callsByProcess, fixture, nameOf, run, scratch, strace, zpoline } from "./run.ts";
 
+/** What is said of a program that makes code at run time (node): the only gap that any of these has. */
+const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time .*\n/;
+
 const sh = (script: string) => ["bash", "-c", script];
 
 /** Name, command; each runs in a directory of its own, natively and traced. */
@@ -66,7 +69,10 @@ print(len(os.listdir(".")), sum(int(open(f).read()) for f in os.listdir(".")))`,
     sh(`redis-server --port 0 --unixsocket $PWD/s --save '' >/dev/null & for i in $(seq 100); do [ -S s ] && break; sleep 0.05; done
         redis-benchmark -s $PWD/s -n 500 -t set,get -q >/dev/null; redis-cli -s $PWD/s set k v; redis-cli -s $PWD/s get k; redis-cli -s $PWD/s shutdown nosave; wait; echo $?`),
   ],
-  ["an environment that is scrubbed", sh("env -i /usr/bin/env; env -i A=b /bin/sh -c 'echo $A; /usr/bin/env' | sort")],
+  [
+    "an environment that is scrubbed",
+    sh("cd /; env -i /usr/bin/env; env -i A=b /bin/sh -c 'echo $A; /usr/bin/env' | sort"),
+  ],
   ["a program that is killed", sh("kill -TERM $$")],
   ["closed descriptors", sh("exec 0<&- 2>&-; ls /proc/self/fd | wc -l; echo $(readlink /proc/self/exe)")],
 ];
@@ -82,7 +88,7 @@ describe("same output and exit status as natively", () => {
   test.each(PROGRAMS)("%s", (name, command) => {
     const native = run(command, { cwd: place(name, "native") });
     const { lines, ...hooked } = zpoline(command, { cwd: place(name, "hooked") });
-    expect(hooked).toEqual(native);
+    expect({ ...hooked, stderr: hooked.stderr.replace(JIT_GAP, "") }).toEqual(native);
     expect(lines.length).toBeGreaterThan(10);
     const last = lines.at(-1)!;
     expect(last).toMatch(/\+\+\+ (exited with \d+|killed by SIG\w+) \+\+\+$/);
