@@ -16,7 +16,7 @@ function lineOf(file: string, text: string): number {
 
 describe("debugging", () => {
   test("gdb stops at a TypeScript line inside /bin/true and shows the frames", () => {
-    const line = lineOf("guest/rewrite/rewrite.ts", "const list = readMaps()");
+    const line = lineOf("guest/main.ts", "const begin = rdtsc()");
     const { stdout } = run(
       [
         ...["gdb", "-batch", "-nx"],
@@ -24,13 +24,14 @@ describe("debugging", () => {
         ...["-ex", "set startup-with-shell off"],
         ...["-ex", `set environment LD_PRELOAD ${library}`],
         ...["-ex", "set breakpoint pending on"],
-        ...["-ex", `break guest/rewrite/rewrite.ts:${line}`],
+        ...["-ex", `break guest/main.ts:${line}`],
         ...["-ex", "run", "-ex", "bt", "-ex", "next", "-ex", "continue", "/bin/true"],
       ],
       { cwd: root },
     );
-    expect(stdout).toMatch(new RegExp(`Breakpoint 1, .*rewrite.* at .*guest/rewrite/rewrite\\.ts:${line}`));
-    expect(stdout).toMatch(/#\d+ .* on_load .*guest\/main\.ts:\d+/);
+    expect(stdout).toMatch(new RegExp(`Breakpoint 1, on_load .* at .*guest/main\\.ts:${line}\\n`));
+    expect(stdout).toMatch(/#0 {2}on_load .*guest\/main\.ts:\d+/);
+    expect(stdout).toMatch(/#\d+ .* _dl_start_user /);
     expect(stdout).toMatch(/exited normally/);
   });
 
@@ -41,16 +42,16 @@ describe("debugging", () => {
         ...["-ex", "set debuginfod enabled off"],
         ...["-ex", "set startup-with-shell off"],
         ...["-ex", `set environment LD_PRELOAD ${library}`],
-        ...["-ex", "set environment ZPOLINE_HOOK noop:39"],
+        ...["-ex", "set environment ZPOLINE_HOOK noop:110"],
         ...["-ex", "set breakpoint pending on"],
-        ...["-ex", "break on_enter if *(long*)$rdi == 39"],
-        ...["-ex", "run", "-ex", "bt", fixture("registers.c")],
+        ...["-ex", "break on_enter if *(long*)$rdi == 110"],
+        ...["-ex", "run", "-ex", "bt", fixture("calls.c")],
       ],
       { cwd: root },
     );
     expect(stdout).toMatch(/#0 .*on_enter/);
     expect(stdout).toMatch(/#1 .*zp_(stub|entry)/);
-    expect(stdout).toMatch(/#\d .* main /);
+    expect(stdout).toMatch(/#2 .* main /);
   });
 
   test("perf names guest functions", () => {
