@@ -36,7 +36,7 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
 const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "unpatched-site": "a system call instruction was left as it is",
   "no-va0": "a process could not map address 0, so nothing of it was seen",
-  jit: "code was made at run time and its system calls were not seen",
+  jit: "code was made at run time; system calls of its own would not be seen",
   io_uring: "io_uring submits operations without system calls",
   "ring-overflow": "events were lost because nobody read them in time",
   "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
