@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { namesOf } from "../../src/syscalls/flags/index.ts";
 import { generateNumbers, parseTable } from "../../src/syscalls/generate/numbers.ts";
 import { NUMBERS } from "../../src/syscalls/numbers.ts";
 import { parseRow } from "../../src/syscalls/row.ts";
@@ -48,6 +49,11 @@ describe("the table", () => {
       expect(names.length, call?.name).toBeLessThanOrEqual(6);
       expect(new Set(names).size, call?.name).toBe(names.length);
     }
+  });
+
+  it("names only tables of flags that exist", () => {
+    for (const call of CALLS) for (const { table } of call?.arguments ?? []) if (table !== "") namesOf(table);
+    expect(() => namesOf("nothing")).toThrow("no table of names is called nothing");
   });
 
   it("names a number without a call by the number", () => {

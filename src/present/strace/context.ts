@@ -18,14 +18,14 @@ export interface Context {
 /** Text of one argument, or undefined when this call has no such argument (the mode of an open without O_CREAT). */
 export type ShapePrinter = (context: Context, argument: Argument, index: number) => string | undefined;
 
-/** The bytes copied at enter for argument `index`; undefined when there are none or the pointer was bad. */
-export function enterPayload(call: CallEvent, index: number): Payload | undefined {
-  return find(call.enter, index);
+/** The bytes copied at enter for argument `index`; undefined when they are fewer than `least` or the pointer was bad. */
+export function enterPayload(call: CallEvent, index: number, least = 0): Payload | undefined {
+  return find(call.enter, index, least);
 }
 
-/** The bytes copied at exit for argument `index`, of a call that succeeded. */
-export function exitPayload(call: CallEvent, index: number): Payload | undefined {
-  return succeeded(call) ? find(call.exit, index) : undefined;
+/** The bytes copied at exit for argument `index` of a call that succeeded; undefined as for enterPayload. */
+export function exitPayload(call: CallEvent, index: number, least = 0): Payload | undefined {
+  return succeeded(call) ? find(call.exit, index, least) : undefined;
 }
 
 /** The bytes that the direction of the argument asks for: of the exit where the kernel fills them, else of the enter. */
@@ -43,9 +43,10 @@ export function resultOf(call: CallEvent): number {
   return Number(call.result ?? 0);
 }
 
-function find(payloads: readonly Payload[], index: number): Payload | undefined {
+function find(payloads: readonly Payload[], index: number, least: number): Payload | undefined {
   for (const payload of payloads) {
-    if (payload.arg === index) return payload.kind === PAYLOAD_FAULT ? undefined : payload;
+    if (payload.arg !== index) continue;
+    return payload.kind === PAYLOAD_FAULT || payload.size < least ? undefined : payload;
   }
   return undefined;
 }

@@ -16,6 +16,9 @@ import { pointer, signalSet } from "./values.ts";
 
 const STRUCTS: StructPrinters = { ...TIME_STRUCTS, ...FILE_STRUCTS, ...PROCESS_STRUCTS, ...SIGNAL_STRUCTS };
 const SIGNAL_SET_SIZE = 8;
+const INT_SIZE = 4;
+const LONG_SIZE = 8;
+const MSGHDR_SIZE = 56;
 const PATH_LIMIT = 4096;
 const O_CREAT = 0x40;
 
@@ -51,8 +54,9 @@ const strings = withData(({ limits }, { memory, at, size, full }) => {
   let p = at;
   while (p < at + size && texts.length < limits.string) {
     const nul = memory.indexOf(0, p);
-    texts.push(quoted(memory, p, nul - p, limits.string));
-    p = nul + 1;
+    const end = nul < 0 || nul > at + size ? at + size : nul;
+    texts.push(quoted(memory, p, end - p, limits.string));
+    p = end + 1;
   }
   if (full > texts.length) texts.push("...");
   return `[${texts.join(", ")}]`;
@@ -107,10 +111,10 @@ function unfilled(context: Context, index: number): string {
 function messageArgument(context: Context, argument: Argument, index: number): string {
   const { call } = context;
   const payload = payloadOf(call, argument, index);
-  if (payload !== undefined) {
+  if (payload !== undefined && payload.size >= MSGHDR_SIZE) {
     return message(payload, context, argument.direction === IN ? undefined : resultOf(call));
   }
-  const before = call.end === undefined ? undefined : enterPayload(call, index);
+  const before = call.end === undefined ? undefined : enterPayload(call, index, MSGHDR_SIZE);
   return before === undefined ? address(context, index) : `{msg_namelen=${before.memory.readInt32LE(before.at + 8)}}`;
 }
 
@@ -124,16 +128,16 @@ function addressArgument(context: Context, argument: Argument, index: number): s
 
 function room({ call }: Context, argument: Argument): number {
   if (argument.direction === IN) return call.int(argument.related);
-  const before = enterPayload(call, argument.related);
+  const before = enterPayload(call, argument.related, INT_SIZE);
   return before === undefined ? Number.POSITIVE_INFINITY : before.memory.readUInt32LE(before.at);
 }
 
 function lengthArgument(context: Context, _argument: Argument, index: number): string {
   const { call } = context;
-  const before = enterPayload(call, index);
+  const before = enterPayload(call, index, INT_SIZE);
   if (before === undefined) return address(context, index);
   const given = before.memory.readInt32LE(before.at);
-  const after = exitPayload(call, index);
+  const after = exitPayload(call, index, INT_SIZE);
   const got = after === undefined ? given : after.memory.readInt32LE(after.at);
   return got === given ? `[${given}]` : `[${given} => ${got}]`;
 }
@@ -147,7 +151,7 @@ function countArgument(context: Context, argument: Argument, index: number): str
 
 /** The offset before and after (sendfile). */
 function offsetArgument(context: Context, argument: Argument, index: number): string {
-  const after = exitPayload(context.call, index);
+  const after = exitPayload(context.call, index, LONG_SIZE);
   const text = structure(context, argument, index)!;
   return after === undefined || text === "NULL" ? text : `${text} => [${after.memory.readBigInt64LE(after.at)}]`;
 }
@@ -159,9 +163,9 @@ const MOST_HANDLE = 128;
 /** What the program asked for; with the handle when it was given one (name_to_handle_at), or gives one. */
 function fileHandle(context: Context, argument: Argument, index: number): string {
   const { call } = context;
-  const before = enterPayload(call, index);
-  if (before === undefined || before.size < HANDLE_HEADER) return address(context, index);
-  const handle = argument.direction === IN ? before : exitPayload(call, index);
+  const before = enterPayload(call, index, HANDLE_HEADER);
+  if (before === undefined) return address(context, index);
+  const handle = argument.direction === IN ? before : exitPayload(call, index, HANDLE_HEADER);
   if (handle === undefined) return `{handle_bytes=${before.memory.readUInt32LE(before.at)}}`;
   const { memory, at, size } = handle;
   const length = memory.readUInt32LE(at);
@@ -172,9 +176,10 @@ function fileHandle(context: Context, argument: Argument, index: number): string
 
 /** Before the call only the program's wishes count. */
 function ringParameters(context: Context, _argument: Argument, index: number): string {
-  const after = exitPayload(context.call, index);
-  const payload = after ?? enterPayload(context.call, index);
-  if (payload === undefined || payload.size < SIZES["io_uring_params"]!) return address(context, index);
+  const size = SIZES["io_uring_params"]!;
+  const after = exitPayload(context.call, index, size);
+  const payload = after ?? enterPayload(context.call, index, size);
+  if (payload === undefined) return address(context, index);
   const text = PROCESS_STRUCTS["io_uring_params"]!(payload.memory, payload.at, context);
   return after === undefined ? text.replace(/, sq_entries=.*/, "}") : text;
 }

@@ -34,7 +34,7 @@ export function optionValue(context: Context, argument: Argument, index: number)
 
 function lengthOf({ call }: Context, argument: Argument): number {
   if (argument.direction === IN) return call.int(argument.related);
-  const length = exitPayload(call, argument.related) ?? enterPayload(call, argument.related);
+  const length = exitPayload(call, argument.related, INT_SIZE) ?? enterPayload(call, argument.related, INT_SIZE);
   return length === undefined ? 0 : length.memory.readInt32LE(length.at);
 }
 

@@ -17,6 +17,8 @@ import { dateTime, flags, hex, signal } from "./values.ts";
 type ResultPrinter = (context: Context) => string;
 
 const POLLFD_SIZE = 8;
+/** struct timespec and struct timeval. */
+const TIME_SIZE = 16;
 const TIMED_OUT = "0 (Timeout)";
 
 /** Text after " = " of a call that returned. */
@@ -50,7 +52,7 @@ function select(context: Context): string {
     left -= shown.length;
     notes.push(`${name} [${shown.join(" ")}]`);
   }
-  const time = exitPayload(call, 4);
+  const time = exitPayload(call, 4, TIME_SIZE);
   const printTime = TIME_STRUCTS[call.nr === SELECT ? "timeval" : "timespec"]!;
   if (time !== undefined) notes.push(`left ${printTime(time.memory, time.at, context)}`);
   return `${count} (${notes.join(", ")})`;
@@ -69,7 +71,7 @@ function poll(context: Context): string {
     const { texts, more } = readyDescriptors(ready, limits.string);
     if (texts.length > 0) notes.push(`[${[...texts, ...(more ? ["..."] : [])].join(", ")}]`);
   }
-  const time = call.nr === POLL ? undefined : exitPayload(call, 2);
+  const time = call.nr === POLL ? undefined : exitPayload(call, 2, TIME_SIZE);
   if (time !== undefined) notes.push(`left ${TIME_STRUCTS["timespec"]!(time.memory, time.at, context)}`);
   return notes.length === 0 ? String(count) : `${count} (${notes.join(", ")})`;
 }

@@ -10,7 +10,7 @@ export const IPC = {
   semop: "semid:int sops:<sembuf[nsops] nsops:uint",
   semtimedop: "semid:int sops:<sembuf[nsops] nsops:uint timeout:<timespec",
   semctl: "semid:int semnum:int cmd:ipccmd(semctl) arg:pointer",
-  msgget: "key:ipckey msgflg:ipcflags(msg_get)",
+  msgget: "key:ipckey msgflg:ipcflags(sem_get)",
   msgsnd: "msqid:int msgp:pointer msgsz:ulong msgflg:flags(ipc_msg)",
   msgrcv: "msqid:int msgp:pointer msgsz:ulong msgtyp:long msgflg:flags(ipc_msg)",
   msgctl: "msqid:int cmd:ipccmd(msgctl) buf:pointer",

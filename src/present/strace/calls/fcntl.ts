@@ -67,14 +67,14 @@ function argument(context: Context, command: number): string {
 }
 
 function lockArgument(context: Context, get: boolean): string {
-  const payload = get ? exitPayload(context.call, 2) : enterPayload(context.call, 2);
-  if (payload === undefined || payload.size < LOCK_SIZE) return address(context, 2);
+  const payload = get ? exitPayload(context.call, 2, LOCK_SIZE) : enterPayload(context.call, 2, LOCK_SIZE);
+  if (payload === undefined) return address(context, 2);
   return lock(payload.memory, payload.at, get);
 }
 
 function ownerArgument(context: Context, get: boolean): string {
-  const payload = get ? exitPayload(context.call, 2) : enterPayload(context.call, 2);
-  if (payload === undefined || payload.size < OWNER_SIZE) return address(context, 2);
+  const payload = get ? exitPayload(context.call, 2, OWNER_SIZE) : enterPayload(context.call, 2, OWNER_SIZE);
+  if (payload === undefined) return address(context, 2);
   const { memory, at } = payload;
   return `{type=${choice(IO.owner_type, memory.readUInt32LE(at))}, pid=${memory.readInt32LE(at + 4)}}`;
 }

@@ -66,8 +66,8 @@ function argument(context: Context, letter: string): string {
 }
 
 function timeout(context: Context): string {
-  const payload = enterPayload(context.call, 3);
-  if (payload === undefined || payload.size < TIMESPEC_SIZE) return address(context, 3);
+  const payload = enterPayload(context.call, 3, TIMESPEC_SIZE);
+  if (payload === undefined) return address(context, 3);
   return TIME_STRUCTS["timespec"]!(payload.memory, payload.at, context);
 }
 

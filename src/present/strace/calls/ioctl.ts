@@ -25,8 +25,9 @@ export function ioctlArguments(context: Context): string[] {
   if (known.argument === "value") return [...head, String(call.low(2))];
   if (known.argument === "hex") return [...head, raw(context)];
   if (known.argument === "pointer") return [...head, address(context, 2)];
-  const payload = known.direction === "out" ? exitPayload(call, 2) : enterPayload(call, 2);
-  if (payload === undefined || payload.size < SIZES[known.argument]) return [...head, address(context, 2)];
+  const size = SIZES[known.argument];
+  const payload = known.direction === "out" ? exitPayload(call, 2, size) : enterPayload(call, 2, size);
+  if (payload === undefined) return [...head, address(context, 2)];
   return [...head, data(known.argument, payload)];
 }
 

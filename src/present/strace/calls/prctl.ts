@@ -24,8 +24,8 @@ const bits = (names: Parameters<typeof choice>[0]): Printer => {
 /** A number that the kernel writes to where argument `i` points. */
 const out = (size: 4 | 8, print: (value: number) => string): Printer => {
   return (context, i) => {
-    const payload = exitPayload(context.call, i);
-    if (payload === undefined || payload.size < size) return address(context, i);
+    const payload = exitPayload(context.call, i, size);
+    if (payload === undefined) return address(context, i);
     const { memory, at } = payload;
     return `[${print(size === 4 ? memory.readInt32LE(at) : Number(memory.readBigUInt64LE(at)))}]`;
   };

@@ -127,16 +127,20 @@ export function message({ memory, at, size, full }: Payload, context: Context, b
   const nameAt = at + MSGHDR_SIZE;
   const controlAt = nameAt + ((nameSize + 7) & ~7);
   const vectorsAt = controlAt + ((controlSize + 7) & ~7);
-  const name = hasName ? (socketAddress(memory, nameAt, nameSize) ?? pointer(memory, at)) : "NULL";
+  const end = at + size;
+  const name = hasName
+    ? (socketAddress(memory, nameAt, Math.min(nameSize, end - nameAt)) ?? pointer(memory, at))
+    : "NULL";
   const parts = [`msg_name=${name}`, `msg_namelen=${nameLength}`];
   const count = memory.readBigUInt64LE(at + 24);
   const noVectors = memory.readBigUInt64LE(at + 16) === 0n || (full === 0 && count !== 0n);
   const vectorText = noVectors
     ? pointer(memory, at + 16)
-    : vectors(memory, vectorsAt, at + size - vectorsAt, full, context, bytes);
+    : vectors(memory, vectorsAt, Math.max(end - vectorsAt, 0), full, context, bytes);
   parts.push(`msg_iov=${vectorText}`, `msg_iovlen=${count}`);
   if (controlLength !== 0) {
-    const control = controlMessages(memory, controlAt, controlSize) ?? pointer(memory, at + 32);
+    const control =
+      controlMessages(memory, controlAt, Math.min(controlSize, end - controlAt)) ?? pointer(memory, at + 32);
     parts.push(`msg_control=${control}`);
   }
   parts.push(`msg_controllen=${controlLength}`, `msg_flags=${flags(NETWORK.msg, memory.readUInt32LE(at + 48))}`);
@@ -160,7 +164,7 @@ function controlMessages(memory: Buffer, at: number, size: number): string | und
     if (length < CMSG_SIZE) break;
     const shown = Math.min(length, at + size - p);
     texts.push(controlMessage(memory, p, length, shown - CMSG_SIZE));
-    p += (length + 7) & ~7;
+    p += Math.ceil(length / 8) * 8;
   }
   return `[${texts.join(", ")}]`;
 }

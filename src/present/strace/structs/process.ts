@@ -101,7 +101,7 @@ const WIDE_VERSIONS = new Set([0x20071026, 0x20080522]);
 
 /** Capability sets in two halves of 32, as bits of CAP_* numbers. */
 function capabilities(memory: Buffer, at: number, { call }: Context): string {
-  const header = enterPayload(call, 0);
+  const header = enterPayload(call, 0, 4);
   const wide = header !== undefined && WIDE_VERSIONS.has(header.memory.readUInt32LE(header.at));
   const set = (name: string, offset: number): string => {
     const words = [memory.readUInt32LE(at + offset), wide ? memory.readUInt32LE(at + offset + 12) : 0];
