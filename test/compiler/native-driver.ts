@@ -58,7 +58,7 @@ export const COMMAND = {
   size: 32 + 8 * (GENERAL.length + WINDOW_WORDS),
 } as const;
 
-/** Offsets in a record. `signal` is 0 after a return, UNSUPPORTED after a call of the symbol of that name. */
+/** Offsets in a record. `signal` is 0 after a return. */
 export const RECORD = {
   signal: 0,
   rip: 8,
@@ -69,10 +69,6 @@ export const RECORD = {
   window: 40 + 8 * GENERAL.length,
   size: 40 + 8 * (GENERAL.length + WINDOW_WORDS),
 } as const;
-
-/** Code that must not be reached jumps to this symbol; the call ends with the signal number UNSUPPORTED. */
-export const UNSUPPORTED_SYMBOL = "driver_unsupported";
-export const UNSUPPORTED = 255;
 
 // Numbers of the kernel's x86-64 ABI (asm/unistd_64.h, asm/signal.h, asm/sigcontext.h).
 const SYS = { read: 0, write: 1, rt_sigaction: 13, rt_sigreturn: 15, sigaltstack: 131, exit_group: 231 } as const;
@@ -249,11 +245,6 @@ function driverCode() {
   a.mark("driver_restorer");
   a.mov(32, rax, SYS.rt_sigreturn);
   a.op("syscall");
-
-  a.mark(UNSUPPORTED_SYMBOL);
-  a.mov(64, record(RECORD.signal), UNSUPPORTED);
-  a.mov(64, rsp, symbol("driver_stack"));
-  a.jmp(ended);
 
   return a.finish("driver");
 }

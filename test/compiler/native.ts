@@ -58,9 +58,9 @@ export interface CallResult {
   readonly kind: "call";
   /** rax; for a 32-bit result the low half counts. */
   readonly value: bigint;
-  /** Why the call did not return: a signal number, or UNSUPPORTED. */
+  /** The signal that ended the call, or 0. */
   readonly signal: number;
-  /** Where the signal came, and the address that the kernel gave with it. */
+  /** Where the signal came, and the address that the kernel gave with it; 0 without a signal. */
   readonly rip: bigint;
   readonly address: bigint;
   /** What the ABI promises and the callee broke. */
@@ -246,8 +246,8 @@ function command(commands: Commands, indexOf: (name: string) => number, step: St
           kind: "call",
           value: record.getBigUint64(RECORD.registers.get(rax)!, true),
           signal,
-          rip: record.getBigUint64(RECORD.rip, true),
-          address: record.getBigUint64(RECORD.address, true),
+          rip: signal === 0 ? 0n : record.getBigUint64(RECORD.rip, true),
+          address: signal === 0 ? 0n : record.getBigUint64(RECORD.address, true),
           violations: signal === 0 ? violationsOf(given, record, step.args.length) : [],
           depth: measured > 0 ? 8 * (measured - Number(answers.result())) : undefined,
         };

@@ -1,21 +1,17 @@
-/** A seeded generator of random numbers (xoshiro128**, Blackman and Vigna), so that a failure can be run again. */
-export class Random {
-  readonly #state: Uint32Array;
+/** Gives numbers below 2^32. */
+export type Source = () => number;
 
-  constructor(seed: number) {
-    // splitmix32 spreads the seed over the state, which must not be all zero.
-    let x = seed >>> 0;
-    this.#state = Uint32Array.from({ length: 4 }, () => {
-      x = (x + 0x9e3779b9) >>> 0;
-      let z = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-      z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
-      return z ^ (z >>> 16);
-    });
-  }
-
-  /** A number below 2^32. */
-  u32(): number {
-    const s = this.#state;
+/** A seeded source (xoshiro128**, Blackman and Vigna), so that a failure can be run again. */
+export function seeded(seed: number): Source {
+  // splitmix32 spreads the seed over the state, which must not be all zero.
+  let x = seed >>> 0;
+  const s = Uint32Array.from({ length: 4 }, () => {
+    x = (x + 0x9e3779b9) >>> 0;
+    let z = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+    return z ^ (z >>> 16);
+  });
+  return () => {
     const multiplied = Math.imul(s[1]!, 5);
     const result = Math.imul((multiplied << 7) | (multiplied >>> 25), 9) >>> 0;
     const shifted = s[1]! << 9;
@@ -26,6 +22,15 @@ export class Random {
     s[2]! ^= shifted;
     s[3] = (s[3]! << 11) | (s[3]! >>> 21);
     return result;
+  };
+}
+
+/** Random choices of several kinds. */
+export class Random {
+  readonly u32: Source;
+
+  constructor(source: Source | number) {
+    this.u32 = typeof source === "number" ? seeded(source) : source;
   }
 
   u64(): bigint {

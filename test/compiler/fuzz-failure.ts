@@ -1,0 +1,40 @@
+/** What a failing seed is shown as: what differs, and the smallest program found for which something still does. */
+import { differences, type FlatCompiler, type Program, randomProgram } from "./fuzz.ts";
+import { toText } from "./fuzz-binaryen.ts";
+import { recording, replaying, shrink } from "./fuzz-shrink.ts";
+import { seeded } from "./random.ts";
+
+/** Differences of a program; what `compile` throws counts as one. */
+export function problemsOf(program: Program, compile: FlatCompiler): string[] {
+  try {
+    return differences(program, compile);
+  } catch (error) {
+    return [`${(error as Error).stack}`];
+  }
+}
+
+/** What is wrong with the program of a seed. */
+export const problemsOfSeed = (seed: number, compile: FlatCompiler): string[] =>
+  problemsOf(randomProgram(seed, seeded(seed)), compile);
+
+export interface Failure {
+  readonly text: string;
+  readonly program: Program;
+}
+
+/** @param tries how many smaller programs to try at most */
+export function explain(seed: number, compile: FlatCompiler, tries: number): Failure {
+  const { source, numbers } = recording(seeded(seed));
+  const original = problemsOf(randomProgram(seed, source), compile);
+  const fails = (candidate: readonly number[]): boolean =>
+    problemsOf(randomProgram(seed, replaying(candidate)), compile).length > 0;
+  const program = randomProgram(seed, replaying(shrink(numbers, fails, tries)));
+  const text = [
+    `seed ${seed} (run it again: FUZZ_SEED=${seed} npm run test:fuzz): ${original.length} differences`,
+    ...original.slice(0, 3),
+    "made smaller:",
+    ...problemsOf(program, compile).slice(0, 3),
+    toText(program.binary),
+  ].join("\n");
+  return { text, program };
+}
