@@ -13,7 +13,7 @@ import { SOCKOPT } from "./sockopt.ts";
 import { SYSTEM } from "./system.ts";
 import { TIME } from "./time.ts";
 
-const TABLES: Readonly<Record<string, Names>> = {
+export const NAME_TABLES: Readonly<Record<string, Names>> = {
   ...FILE,
   ...IO,
   ...PROCESS,
@@ -30,7 +30,7 @@ const TABLES: Readonly<Record<string, Names>> = {
 
 /** The table called `name`. Throws a RangeError when there is none. */
 export function namesOf(name: string): Names {
-  const names = TABLES[name];
+  const names = NAME_TABLES[name];
   if (names === undefined) throw new RangeError(`no table of names is called ${name}`);
   return names;
 }
