@@ -8,7 +8,7 @@ import { setActions } from "./hook/actions";
 import { sessionPath, takeEnvironment } from "./process/environment";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordGap, recordStart } from "./record/record";
-import { attachRing, closeChunksOf, ring } from "./record/ring";
+import { attachRing, ring } from "./record/ring";
 import { leftSites, patchedSites, rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
 import { cstr } from "../guest/std/cstr";
@@ -32,7 +32,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
     return;
   }
   adoptBlock(changetype<ThreadBlock>(block));
-  if (sessionPath && attachRing(sessionPath)) closeChunksOf(currentPid());
+  if (sessionPath) attachRing(sessionPath);
   setActions();
   const sled = mapSled();
   if (failed(sled)) withoutSled(<u64>-sled);

@@ -25,6 +25,7 @@ import { mappedExecutable } from "../rewrite/rewrite";
 import { cstr } from "../std/cstr";
 import { gsStore64 } from "../std/raw";
 import {
+  EAGAIN,
   failed,
   MAP_FIXED,
   PROT_EXEC,
@@ -77,8 +78,10 @@ export function on_raw_exit(f: Frame): void {
 function specialEnter(f: Frame, verdict: u32): u32 {
   const nr = <u64>(<u32>f.nr);
   if (nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK) {
-    beforeClone(f);
-    return VERDICT_RAW;
+    if (beforeClone(f)) return VERDICT_RAW;
+    f.result = -EAGAIN;
+    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
+    return VERDICT_SKIP;
   }
   if (nr == SYS_RT_SIGRETURN) return VERDICT_RAW;
   if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
@@ -88,7 +91,7 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   }
   if (nr == SYS_EXIT) {
     releaseChunk();
-    retireBlock(currentThread());
+    if (!currentThread().vforkDepth) retireBlock(currentThread()); // a child of vfork is on its parent's
     return VERDICT_CALL;
   }
   if (nr == SYS_EXIT_GROUP) {

@@ -7,7 +7,7 @@
 import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
-import { releaseChunk, ring } from "../record/ring";
+import { forgetChunk, releaseChunk, ring } from "../record/ring";
 import { CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { dropExecPages } from "./exec";
 import {
@@ -82,18 +82,24 @@ function handOver(f: Frame, stackPointer: usize, flags: u64, block: usize): void
   handover.returnAddress = f.ip;
 }
 
-/** Before the call, on the parent. */
-export function beforeClone(f: Frame): void {
+/** Before the call, on the parent. False when there is no memory for the child's block: then it cannot be made. */
+export function beforeClone(f: Frame): bool {
   const flags = flagsOf(f);
   const own = f.sp;
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
   if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
-  const block: usize = sharesMemory && child ? allocateBlock() : 0;
-  if (!block) releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own
+  let block: usize = 0;
+  if (sharesMemory && child) {
+    block = allocateBlock();
+    if (!block) return false;
+  } else {
+    releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own
+  }
   if (child) handOver(f, child, flags, block);
   handOver(f, own, flags, block);
   if (sharesMemory && !child) rememberVfork(f, own);
+  return true;
 }
 
 function rememberVfork(f: Frame, stackPointer: usize): void {
@@ -143,6 +149,7 @@ function inChild(handover: Handover): void {
     const thread = currentThread();
     refreshIdentity(thread);
     if (!(flags & CLONE_VM)) {
+      forgetChunk(); // a signal handler may have taken one after all: it is the parent's
       thread.vforkDepth = 0;
       freeOtherBlocks(thread);
     }

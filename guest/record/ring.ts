@@ -132,18 +132,14 @@ export function releaseChunk(): void {
   if (ring) closeChunk(gsXchg64(THREAD_CURSOR, CURSOR_NONE));
 }
 
+/** In the child of a fork: what the copied block says of chunks is the parent's business. */
+export function forgetChunk(): void {
+  gsXchg64(THREAD_CURSOR, CURSOR_NONE);
+}
+
 function closeChunk(cursor: u64): void {
   const chunk = <u32>(cursor >> 32);
   if (chunk != NO_CHUNK) atomic.store<u32>(entryOf(chunk) + CHUNK_STATE, STATE_FULL);
-}
-
-/** Chunks that an earlier image of this process (before exec) left behind. */
-export function closeChunksOf(pid: u32): void {
-  const count = load<u32>(ring + RING_H_CHUNK_COUNT);
-  for (let i: u32 = 0; i < count; i++) {
-    const entry = entryOf(i);
-    if (load<u32>(entry + CHUNK_PID) == pid) atomic.cmpxchg<u32>(entry + CHUNK_STATE, STATE_OWNED, STATE_FULL);
-  }
 }
 
 function takeChunk(): u32 {
