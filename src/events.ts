@@ -127,7 +127,7 @@ export interface GapEvent {
   readonly detail: string;
 }
 
-/** A thread is gone; a call of it that was still open never returns. Exactly one of `code` and `signal` is known, or neither. */
+/** A thread is gone; a call of it that was still open never returns. At most one of `code` and `signal` is known. */
 export interface EndEvent {
   readonly type: "end";
   readonly pid: number;

@@ -1,5 +1,6 @@
 /** A trace as text in the format of strace(1). */
 import type { CallEvent, ChildEvent, EndEvent, EventSink, GapEvent, StartEvent } from "../events.ts";
+import { NUMBERS } from "../syscalls/numbers.ts";
 import { signalName } from "../syscalls/signals.ts";
 import { callName } from "../syscalls/table.ts";
 import { abandonedTail, callHead, callLine, callTail } from "./strace/line.ts";
@@ -29,6 +30,7 @@ export interface StraceOptions {
 }
 
 const DEFAULT_STRING_LIMIT = 32;
+const NEVER_RETURNS: ReadonlySet<number> = new Set([NUMBERS.exit, NUMBERS.exit_group]);
 /** Bytes that a session should copy of a buffer: addresses of sockets and signal sets are cut to this as well. */
 const LEAST_DATA_LIMIT = 128;
 
@@ -61,7 +63,8 @@ export class StraceText implements EventSink {
   enter(call: CallEvent): void {
     this.#suspend();
     this.#threads.add(call.tid);
-    this.#open = call;
+    if (NEVER_RETURNS.has(call.nr)) this.#line(callLine(call, this.#limits, this.#prefix(call.tid, call.start)));
+    else this.#open = call;
   }
 
   exit(call: CallEvent): void {
@@ -184,5 +187,5 @@ export class StraceText implements EventSink {
 
 /** Nanoseconds as seconds with six digits after the point. */
 function seconds(nanoseconds: number): string {
-  return (Math.max(nanoseconds, 0) / 1e9).toFixed(6);
+  return (Math.floor(Math.max(nanoseconds, 0) / 1000) / 1e6).toFixed(6);
 }

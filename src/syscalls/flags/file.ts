@@ -42,14 +42,6 @@ export const FILE = {
     AT_EACCESS: 0x200,
     AT_EMPTY_PATH: 0x1000,
   }),
-  at_statx: names("AT_???", {
-    AT_SYMLINK_NOFOLLOW: 0x100,
-    AT_REMOVEDIR: 0x200,
-    AT_SYMLINK_FOLLOW: 0x400,
-    AT_NO_AUTOMOUNT: 0x800,
-    AT_EMPTY_PATH: 0x1000,
-    AT_RECURSIVE: 0x8000,
-  }),
   statx_mask: names("STATX_???", {
     STATX_ALL: 0xfff,
     STATX_BASIC_STATS: 0x7ff,

@@ -112,15 +112,6 @@ export const PROCESS = {
     SCHED_IDLE: 5,
     SCHED_DEADLINE: 6,
   }),
-  sched_attr: names("SCHED_FLAG_???", {
-    SCHED_FLAG_RESET_ON_FORK: 1,
-    SCHED_FLAG_RECLAIM: 2,
-    SCHED_FLAG_DL_OVERRUN: 4,
-    SCHED_FLAG_KEEP_POLICY: 8,
-    SCHED_FLAG_KEEP_PARAMS: 0x10,
-    SCHED_FLAG_UTIL_CLAMP_MIN: 0x20,
-    SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
-  }),
   ioprio_who: names("IOPRIO_WHO_???", {
     IOPRIO_WHO_PROCESS: 1,
     IOPRIO_WHO_PGRP: 2,

@@ -237,14 +237,6 @@ export const SYSTEM = {
     PERF_FLAG_PID_CGROUP: 4,
     PERF_FLAG_FD_CLOEXEC: 8,
   }),
-  perf_type: names("PERF_TYPE_???", {
-    PERF_TYPE_HARDWARE: 0,
-    PERF_TYPE_SOFTWARE: 1,
-    PERF_TYPE_TRACEPOINT: 2,
-    PERF_TYPE_HW_CACHE: 3,
-    PERF_TYPE_RAW: 4,
-    PERF_TYPE_BREAKPOINT: 5,
-  }),
   landlock_create: names("LANDLOCK_CREATE_RULESET_???", {
     LANDLOCK_CREATE_RULESET_VERSION: 1,
   }),
