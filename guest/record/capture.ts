@@ -8,6 +8,7 @@ import {
   CAPTURE_BUFFER,
   CAPTURE_COUNT,
   CAPTURE_CSTRING,
+  CAPTURE_ENTRIES,
   CAPTURE_IOVEC,
   CAPTURE_LENGTH_AT,
   CAPTURE_MSGHDR,
@@ -77,6 +78,7 @@ function plan(f: Frame, capture: u32, index: u32): u32 {
   }
   if (kind == CAPTURE_STRINGS) return planStrings(address);
   if (kind == CAPTURE_COUNT) return readable(address, 8) ? 0 : PLAN_FAULT;
+  if (kind == CAPTURE_ENTRIES) return 0; // the kernel has just written there
   if (kind == CAPTURE_IOVEC) return vectorBytes(address, argument(f, capture >> 4), dataLimit());
   if (kind == CAPTURE_MSGHDR) return messageBytes(address, dataLimit());
   const length = least(fullLength(f, capture, index), flatLimit(kind));
@@ -127,13 +129,17 @@ function copyPayload(f: Frame, capture: u32, index: u32, payload: usize, planned
     full = copyStrings(address, to, planned);
   } else if (kind == CAPTURE_COUNT) {
     full = countStrings(address);
+  } else if (kind == CAPTURE_ENTRIES) {
+    full = countEntries(address, f.result);
   } else if (kind == CAPTURE_IOVEC) {
     full = argument(f, capture >> 4);
     copyVectors(address, full, to, planned, dataLimit());
   } else if (kind == CAPTURE_MSGHDR) {
     full = copyMessage(address, to, planned, dataLimit());
   } else {
-    full = fullLength(f, capture, index);
+    if (kind == CAPTURE_ARRAY) full = argument(f, (capture >> 4) & 7);
+    else if (kind == CAPTURE_RESULT_ARRAY) full = f.result;
+    else full = fullLength(f, capture, index);
     memory.copy(to, address, planned);
   }
   store<u32>(payload, <u32>least(full, 0xffffffff), 4);
@@ -193,5 +199,19 @@ function copyStrings(array: usize, to: usize, planned: u32): u32 {
 function countStrings(array: usize): u32 {
   let n: u32 = 0;
   for (let p = array; n < MOST_STRINGS && readable(p, 8) && load<usize>(p); p += 8) n++;
+  return n;
+}
+
+/** struct linux_dirent and linux_dirent64 (getdents(2)) both have the length of the entry (u16) here. */
+const DIRENT_LENGTH: usize = 16;
+
+function countEntries(address: usize, length: u64): u32 {
+  const end = address + <usize>length;
+  let n: u32 = 0;
+  for (let p = address; p + DIRENT_LENGTH + 2 <= end; n++) {
+    const size = <usize>load<u16>(p + DIRENT_LENGTH);
+    if (!size) break; // another thread has written over it
+    p += size;
+  }
   return n;
 }

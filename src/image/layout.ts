@@ -170,8 +170,8 @@ export const CAPTURE_RESULT = 3;
 export const CAPTURE_STRUCT = 4;
 /**
  * struct iovec array at the argument, count in argument `param` (payload `full` = count). Bytes: the first n =
- * min(count, 16) iovecs (16 bytes each), then of each of these in turn min(iov_len, data limit) bytes of data; at exit
- * no more data than the call returned.
+ * min(count, 16) iovecs (16 bytes each), then of each of these in turn min(iov_len, data limit) bytes of data. At exit
+ * that may be more than the call returned: the reader looks at the result.
  */
 export const CAPTURE_IOVEC = 5;
 /** struct msghdr: 56 bytes, name (≤ 128, padded to 8), control (≤ 256, padded to 8), then as CAPTURE_IOVEC. */
@@ -184,10 +184,13 @@ export const CAPTURE_COUNT = 8;
 export const CAPTURE_LENGTH_AT = 9;
 /** Bit set for argument `param` file descriptors, in whole 8-byte words (select). */
 export const CAPTURE_BITS = 10;
-/** Array: element size param >> 3, count in argument param & 7 (poll). At most data limit × 8 bytes. */
+/** Array: element size param >> 3, count in argument param & 7 (poll); `full` = count. At most data limit × 8 bytes. */
 export const CAPTURE_ARRAY = 11;
-/** Array: element size `param`, count is the result (epoll_wait; exit only). At most data limit × 8 bytes. */
+/** Array: element size `param`, count is the result (epoll_wait; exit only); `full` = count. At most data limit × 8 bytes. */
 export const CAPTURE_RESULT_ARRAY = 12;
+
+/** Directory entries (getdents64), as many bytes as the result says: only counted, `full` = how many (exit only). */
+export const CAPTURE_ENTRIES = 13;
 
 // A payload: u8 argument, u8 capture kind, u16 bytes that follow, u32 full length (or count), bytes, padding to 8.
 /** Kind of a payload whose pointer could not be read: no bytes. */

@@ -72,10 +72,11 @@ function exitCapture(argument: Argument): number {
     case "value":
     case "random":
     case "names":
-    case "dirents":
-    case "dirents64":
     case "cpuset":
       return pack(L.CAPTURE_RESULT, 0);
+    case "dirents":
+    case "dirents64":
+      return pack(L.CAPTURE_ENTRIES, 0);
     case "sockaddr":
     case "optval":
       return pack(L.CAPTURE_LENGTH_AT, argument.related);

@@ -75,6 +75,13 @@ class Recorder {
     return bytes && { bytes, full: Math.min(full, 0xffffffff) };
   }
 
+  #entries(address: number, length: number): { bytes: Buffer; full: number } {
+    const bytes = this.#bytes(address, length) ?? Buffer.alloc(0);
+    let full = 0;
+    for (let p = 0; p + 18 <= bytes.length; full++) p += Math.max(bytes.readUInt16LE(p + 16), 18);
+    return { bytes: Buffer.alloc(0), full };
+  }
+
   #copy(kind: number, parameter: number, address: number): { bytes: Buffer; full: number } | undefined {
     const result = this.#result;
     switch (kind) {
@@ -105,6 +112,8 @@ class Recorder {
         const got = this.#limited(address, parameter * result, room);
         return got && { ...got, full: result };
       }
+      case L.CAPTURE_ENTRIES:
+        return this.#entries(address, result);
       case L.CAPTURE_STRINGS:
       case L.CAPTURE_COUNT:
         return this.#strings(address, kind === L.CAPTURE_STRINGS);

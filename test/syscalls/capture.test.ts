@@ -58,10 +58,9 @@ describe("the recording table", () => {
       if (call === undefined) continue;
       const { enter, exit, count } = row(call.name as CallName);
       expect(count).toBe(call.arguments.length);
-      for (const value of [...enter, ...exit])
-        expect(value & 15, call.name).toBeLessThanOrEqual(L.CAPTURE_RESULT_ARRAY);
+      for (const value of [...enter, ...exit]) expect(value & 15, call.name).toBeLessThanOrEqual(L.CAPTURE_ENTRIES);
       for (const value of enter) {
-        expect([L.CAPTURE_RESULT, L.CAPTURE_RESULT_ARRAY], call.name).not.toContain(value & 15);
+        expect([L.CAPTURE_RESULT, L.CAPTURE_RESULT_ARRAY, L.CAPTURE_ENTRIES], call.name).not.toContain(value & 15);
       }
     }
   });

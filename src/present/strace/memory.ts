@@ -184,19 +184,13 @@ function ringParameters(context: Context, _argument: Argument, index: number): s
   return after === undefined ? text.replace(/, sq_entries=.*/, "}") : text;
 }
 
-/** How many directory entries there are, where all were copied; `length` is the offset of an entry's length (u16). */
-function entries(length: number): ShapePrinter {
-  return (context, argument, index) => {
-    const text = address(context, index);
-    const payload = payloadOf(context.call, argument, index);
-    if (payload === undefined || payload.size < payload.full) return text;
-    let count = 0;
-    for (let p = payload.at; p + length < payload.at + payload.size; count++) {
-      p += Math.max(payload.memory.readUInt16LE(p + (length - 2)), length);
-    }
-    return `${text} /* ${count} ${count === 1 ? "entry" : "entries"} */`;
-  };
-}
+/** How many directory entries there are. */
+const entries: ShapePrinter = (context, argument, index) => {
+  const text = address(context, index);
+  const payload = payloadOf(context.call, argument, index);
+  if (payload === undefined) return text;
+  return `${text} /* ${payload.full} ${payload.full === 1 ? "entry" : "entries"} */`;
+};
 
 /** Where there was no child, nothing was written: a result of 0 (WNOHANG). */
 const ofChild: ShapePrinter = (context, argument, index) =>
@@ -241,6 +235,6 @@ export const MEMORY: Readonly<Record<string, ShapePrinter>> = {
   mq_attr: queueAttributes,
   file_handle: fileHandle,
   io_uring_params: ringParameters,
-  dirents: entries(18),
-  dirents64: entries(18),
+  dirents: entries,
+  dirents64: entries,
 };
