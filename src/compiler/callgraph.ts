@@ -29,19 +29,21 @@ export function maxStacks(
   frames: ReadonlyMap<string, number>,
 ): Map<string, number> {
   const out = new Map<string, number>();
-  const path: string[] = [];
+  const path: Callee[] = [];
   const visit = (name: string, at: number): number => {
     const known = out.get(name);
     if (known !== undefined) return known;
-    if (path.includes(name)) {
-      const cycle = [...path.slice(path.indexOf(name)), name].join(" → ");
+    const start = path.findIndex((step) => step.name === name);
+    if (start >= 0) {
+      const cycle = [...path.slice(start), { name, at }];
       throw new WasmRefusal(
-        `recursion: ${cycle}`,
+        `recursion: ${cycle.map((step) => step.name).join(" → ")}`,
         at,
         "write a loop that keeps its own stack in an array of fixed size",
+        cycle.slice(1).map((step, i) => ({ message: `${cycle[i]!.name} calls ${step.name}`, offset: step.at })),
       );
     }
-    path.push(name);
+    path.push({ name, at });
     const below = (calls.get(name) ?? []).map((callee) => 8 + visit(callee.name, callee.at));
     path.pop();
     const total = frames.get(name)! + Math.max(0, ...below);
@@ -50,4 +52,20 @@ export function maxStacks(
   };
   for (const name of frames.keys()) visit(name, 0);
   return out;
+}
+
+/** The calls below `name` that need the most stack together, the function itself first. */
+export function deepestChain(
+  name: string,
+  calls: ReadonlyMap<string, readonly Callee[]>,
+  stacks: ReadonlyMap<string, number>,
+): string[] {
+  const need = (callee: Callee): number => stacks.get(callee.name) ?? 0;
+  const chain = [name];
+  for (let below = calls.get(name) ?? []; below.length > 0; ) {
+    const deepest = below.reduce((a, b) => (need(b) > need(a) ? b : a));
+    chain.push(deepest.name);
+    below = calls.get(deepest.name) ?? [];
+  }
+  return chain;
 }

@@ -1,9 +1,10 @@
 /** The guest compiler: guest TypeScript (by way of asc and WebAssembly) to an object for the linker. */
 import path from "node:path";
 import { runAsc } from "./asc.ts";
-import { CompileError, type SourcePlace, WasmRefusal } from "./diagnostics.ts";
+import { CompileError, type Diagnostic, type Note, type SourcePlace, WasmRefusal } from "./diagnostics.ts";
 import { type CompiledModule, compileModule, type Entry, type WasmOptions } from "./module.ts";
 import type { ObjectFile } from "./object.ts";
+import type { Early } from "./refusals.ts";
 import { SourceMap } from "./sourcemap.ts";
 import { decodeModule } from "./wasm.ts";
 
@@ -33,12 +34,15 @@ export function compileWasm(wasm: Uint8Array, options: WasmOptions = {}): Compil
     return compileModule(wasm, options);
   } catch (error) {
     if (!(error instanceof WasmRefusal)) throw error;
-    const place = options.place?.(error.offset);
+    const located = (message: string, offset: number): Note => {
+      const place = options.place?.(offset);
+      return place === undefined ? { message } : { message, place };
+    };
     throw new CompileError([
       {
-        message: error.message,
+        ...located(error.message, error.offset),
         ...(error.fix === undefined ? {} : { fix: error.fix }),
-        ...(place === undefined ? {} : { place }),
+        ...(error.notes.length === 0 ? {} : { notes: error.notes.map((note) => located(note.message, note.offset)) }),
       },
     ]);
   }
@@ -59,6 +63,45 @@ function refuseStart(wasm: Uint8Array, place: (offset: number) => SourcePlace | 
   ]);
 }
 
+/** A refusal in asc's library is shown where the user's code calls it. */
+function inUserFiles<T>(early: Early, compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    throw new CompileError(
+      error.diagnostics.flatMap((diagnostic): Diagnostic[] => {
+        const { place } = diagnostic;
+        if (place?.file.startsWith("~lib/") !== true) return [diagnostic];
+        const callers = early.userPlaces(place).map((caller) => ({ ...diagnostic, place: caller }));
+        return callers.length > 0 ? callers : [diagnostic];
+      }),
+      error.code,
+    );
+  }
+}
+
+/** Refuses entries that need more than `maxStack` bytes of stack. */
+function refuseDepth({ object, entries }: CompiledGuest, maxStack: number): void {
+  const declared = new Map(object.code.map((unit) => [unit.name, unit.lines?.[0]]));
+  const located = (message: string, name: string): Note => {
+    const place = declared.get(name);
+    return place === undefined ? { message } : { message, place };
+  };
+  const tooDeep = entries.filter((entry) => entry.maxStack !== undefined && entry.maxStack > maxStack);
+  if (tooDeep.length === 0) return;
+  throw new CompileError(
+    tooDeep.map((entry) => ({
+      ...located(
+        `"${entry.name}" needs ${entry.maxStack} bytes of stack; ${maxStack} are allowed`,
+        entry.deepest[0]!.name,
+      ),
+      fix: "keep fewer values across calls, split the deepest function of the chain, or use static memory",
+      notes: entry.deepest.map(({ name, bytes }) => located(`${name}: ${bytes} bytes`, name)),
+    })),
+  );
+}
+
 /**
  * Compiles guest code.
  * @throws CompileError GUEST_SYNTAX (asc does not accept the program), GUEST_REFUSED (the compiler does not), with the
@@ -72,20 +115,13 @@ export async function compileGuest({ entry, root = process.cwd(), maxStack }: Gu
   const map = new SourceMap(first.sourceMap);
   const place = (offset: number): SourcePlace | undefined => map.lookup(offset);
   refuseStart(first.wasm, place);
-  const { object, entries } = compileWasm(first.wasm, {
-    twin: { wasm: second.wasm, distance: BigInt(SECOND_BASE - FIRST_BASE) },
-    data: { base: BigInt(FIRST_BASE), end: first.dataEnd },
-    place,
-  });
-  const tooDeep = entries.filter(
-    (item) => maxStack !== undefined && item.maxStack !== undefined && item.maxStack > maxStack,
+  const { object, entries } = inUserFiles(first.early, () =>
+    compileWasm(first.wasm, {
+      twin: { wasm: second.wasm, distance: BigInt(SECOND_BASE - FIRST_BASE) },
+      data: { base: BigInt(FIRST_BASE), end: first.dataEnd },
+      place,
+    }),
   );
-  if (tooDeep.length > 0)
-    throw new CompileError(
-      tooDeep.map((item) => ({
-        message: `"${item.name}" needs ${item.maxStack} bytes of stack; ${maxStack} are allowed`,
-        fix: "keep large arrays in static memory, and fewer values across calls",
-      })),
-    );
+  if (maxStack !== undefined) refuseDepth({ object, entries }, maxStack);
   return { object, entries };
 }

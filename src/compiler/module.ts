@@ -1,5 +1,5 @@
 /** One WebAssembly module to one object: symbols, functions, globals, tables, static data. */
-import { type Callee, callees, maxStacks } from "./callgraph.ts";
+import { type Callee, callees, deepestChain, maxStacks } from "./callgraph.ts";
 import { generate } from "./codegen.ts";
 import { type SourcePlace, WasmRefusal } from "./diagnostics.ts";
 import type { Func, Value } from "./ir.ts";
@@ -32,6 +32,8 @@ export interface Entry {
   readonly name: string;
   /** Most bytes of stack below its return address; foreign functions that it calls are not included. */
   readonly maxStack: number | undefined;
+  /** The functions that take the stack, itself first, each with the bytes of its own frame and return address. */
+  readonly deepest: readonly { readonly name: string; readonly bytes: number }[];
 }
 
 export interface CompiledModule {
@@ -307,7 +309,13 @@ class ModuleCompiler {
     ].filter((unit) => unit !== undefined);
     const entries = [...this.#exported]
       .filter(([index]) => index >= this.#module.imports.length)
-      .flatMap(([index, names]) => names.map((name) => ({ name, maxStack: stacks.get(this.#symbols[index]!) })));
+      .flatMap(([index, names]) => {
+        const symbol = this.#symbols[index]!;
+        const maxStack = stacks.get(symbol);
+        const chain = maxStack === undefined ? [] : deepestChain(symbol, calls, stacks);
+        const deepest = chain.map((name, i) => ({ name, bytes: frames.get(name)! + (i === 0 ? 0 : 8) }));
+        return names.map((name) => ({ name, maxStack, deepest }));
+      });
     return {
       object: { code: [...units, ...helpersFor(units)], data },
       entries,

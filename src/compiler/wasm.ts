@@ -341,6 +341,8 @@ function readBlockType(module: WasmModule, r: Reader): FuncType {
 function readInstr(module: WasmModule, r: Reader): Instr {
   const at = r.at;
   let op = r.u8();
+  if (op === 0xfd)
+    throw new WasmRefusal("vector types", at, "use u64: a hook must not touch the program's vector registers");
   if (op === 0xfc || op === 0xfe) op = (op << 8) | r.u();
   const memory = (): Instr => {
     r.u();

@@ -1,6 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { CompiledGuest } from "../../src/compiler/compile.ts";
-import { CompileError } from "../../src/compiler/diagnostics.ts";
 import type { ObjectFile } from "../../src/compiler/object.ts";
 import { Assembler, mem, rax, rdi, rdx, rsi, rsp } from "../../src/compiler/x64.ts";
 import { callAll, compileText, i32, i64 } from "./guest-fixture.ts";
@@ -257,76 +256,6 @@ describe("the language", () => {
     expect(results.flatMap((r) => (r.kind === "call" ? r.violations : []))).toEqual([]);
     const last = results.at(-1)!;
     expect(last.kind === "done" && Buffer.from(last.bytes).equals(Buffer.from(expected))).toBe(true);
-  });
-});
-
-async function refusal(
-  main: string,
-  more: Readonly<Record<string, string>> = {},
-  maxStack?: number,
-): Promise<CompileError> {
-  try {
-    await compileText({ "main.ts": main, ...more }, maxStack === undefined ? {} : { maxStack });
-  } catch (error) {
-    if (error instanceof CompileError) return error;
-    throw error;
-  }
-  throw new Error("the program was accepted");
-}
-
-describe("what is refused, with file and line", () => {
-  test.each([
-    ["floating point", "export function f(x: u32): u32 {\n  return <u32>(<f64>x * 1.5);\n}\n", /floating point/, 2],
-    [
-      "recursion",
-      "export function f(x: u32): u32 {\n  return x ? f(x - 1) * 3 + f(x >> 1) : 1;\n}\n",
-      /recursion: f → f/,
-      2,
-    ],
-    [
-      "an unknown import",
-      '// @ts-ignore: decorator\n@external("env", "x") declare function x(): void;\nexport function f(): void {\n  x();\n}\n',
-      /"env" "x"/,
-      4,
-    ],
-    [
-      "an offset that is not constant",
-      'import { gsLoad64 } from "./std/raw";\nexport function f(o: u32): u64 {\n  return gsLoad64(o);\n}\n',
-      /constant/,
-      3,
-    ],
-    [
-      "a narrowed address",
-      "const A: StaticArray<u8> = [1];\nexport function f(): u32 {\n  return <u32>changetype<usize>(A);\n}\n",
-      /address of static data/,
-      3,
-    ],
-    [
-      "a statement at module level",
-      "let a: u64 = load<u64>(8);\nexport function f(): u64 { return a; }\n",
-      /module level/,
-      1,
-    ],
-    ["an error of the language", "export function f(): u32 {\n  return nothing;\n}\n", /nothing/, 2],
-    [
-      "managed allocation",
-      "class A { x: u32 = 0; }\nexport function f(): A {\n  return new A();\n}\n",
-      /managed allocation/,
-      3,
-    ],
-  ])("%s", async (_, main, message, line) => {
-    const error = await refusal(main);
-    expect(error.message).toMatch(message);
-    expect(error.diagnostics[0]?.place).toMatchObject({ file: "main.ts", line });
-  });
-
-  test("a stack need above the bound", async () => {
-    const error = await refusal(
-      "export function f(g: u64): u64 {\n  return inner(g) + inner(g + 1);\n}\n// @ts-ignore: decorator\n@inline function inner(x: u64): u64 { return x * 3; }\n",
-      {},
-      -1,
-    );
-    expect(error.message).toMatch(/"f" needs \d+ bytes of stack/);
   });
 });
 

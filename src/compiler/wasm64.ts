@@ -1,0 +1,125 @@
+/**
+ * The transform that switches asc to its wasm64 target, which no option reaches, and gives the module a 64-bit memory.
+ * It depends on internals of asc 0.28.20, the version that the project pins.
+ */
+
+/** Target.Wasm64 and Feature.Memory64 in asc's src/common.ts and std/assembly/shared/feature.ts. */
+const TARGET_WASM64 = 2;
+const FEATURE_MEMORY64 = 1 << 11;
+/** binaryen-c.h, as far as it is needed; arguments in the order of that header. */
+interface Binaryen {
+  _BinaryenTypeInt64(): number;
+  _BinaryenSetDebugInfo(on: boolean): void;
+  _BinaryenSetMemory(...args: unknown[]): void;
+  _malloc(size: number): number;
+  _free(pointer: number): void;
+  __i32_store8(pointer: number, value: number): void;
+  __i32_store(pointer: number, value: number): void;
+}
+interface AscModule {
+  readonly ref: number;
+  sizeType: number;
+  i64(low: number, high: number): number;
+  allocStringCached(text: string | null): number;
+  setMemory(
+    initial: number,
+    maximum: number,
+    segments: readonly AscSegment[],
+    target: number,
+    exportName?: string | null,
+    name?: string,
+    shared?: boolean,
+  ): void;
+}
+interface AscSegment {
+  readonly buffer: Uint8Array;
+  readonly offset: bigint | { readonly low: number; readonly high: number };
+}
+interface AscProgram {
+  readonly options: { target: number; setFeature(feature: number, on: boolean): void };
+  readonly module: AscModule;
+}
+
+const toBigInt = (value: AscSegment["offset"]): bigint =>
+  typeof value === "bigint" ? value : (BigInt(value.high) << 32n) | BigInt(value.low >>> 0);
+
+/** Sets the module's memory as asc does (src/module.ts, Module#setMemory), but with 64-bit addresses. */
+function setMemory64(
+  binaryen: Binaryen,
+  module: AscModule,
+  [initial, maximum, segments, , exportName = null, name = "0", shared = false]: Parameters<AscModule["setMemory"]>,
+): void {
+  const allocated: number[] = [];
+  const store = <T>(items: ArrayLike<T>, size: 1 | 4, number: (item: T) => number): number => {
+    const start = binaryen._malloc(Math.max(8, items.length * size));
+    allocated.push(start);
+    const write = size === 1 ? binaryen.__i32_store8 : binaryen.__i32_store;
+    for (let i = 0; i < items.length; i++) write(start + i * size, number(items[i]!));
+    return start;
+  };
+  const offsetOf = ({ offset }: AscSegment): number => {
+    const value = toBigInt(offset);
+    return module.i64(Number(value & 0xffffffffn), Number(value >> 32n));
+  };
+  const bytes = store(segments, 4, ({ buffer }) => store(buffer, 1, (byte) => byte));
+  const passive = store(segments, 1, () => 0);
+  const offsets = store(segments, 4, offsetOf);
+  const sizes = store(segments, 4, ({ buffer }) => buffer.length);
+  const [exported, memory] = [module.allocStringCached(exportName), module.allocStringCached(name)];
+  const count = segments.length;
+  binaryen._BinaryenSetMemory(
+    module.ref,
+    initial,
+    maximum,
+    exported,
+    0,
+    bytes,
+    passive,
+    offsets,
+    sizes,
+    count,
+    shared,
+    true,
+    memory,
+  );
+  for (const pointer of allocated) binaryen._free(pointer);
+}
+
+/** The module as binaryen's own interface shows it (binaryen's index.d.ts). */
+export interface BinaryenModule {
+  emitBinary(sourceMapUrl: string): { readonly binary: Uint8Array; readonly sourceMap: string };
+}
+
+export interface Hooks {
+  /** Called with the end of the static data. */
+  readonly onData: (end: bigint) => void;
+  /** Called with the module before validation and optimisation. */
+  readonly onModule: (module: BinaryenModule) => void;
+}
+
+/** The transform's class; asc makes an instance and gives it `program` and `binaryen`. */
+export function wasm64Transform({ onData, onModule }: Hooks): new () => object {
+  return class {
+    declare program: AscProgram;
+    declare binaryen: Binaryen;
+
+    afterParse(): void {
+      const { program, binaryen } = this;
+      const { module } = program;
+      // Names for what `onModule` sees: binaryen's setting, which asc makes only later.
+      binaryen._BinaryenSetDebugInfo(true);
+      program.options.target = TARGET_WASM64;
+      program.options.setFeature(FEATURE_MEMORY64, true);
+      module.sizeType = binaryen._BinaryenTypeInt64();
+      module.setMemory = (...args) => {
+        const last = args[2].at(-1);
+        if (last !== undefined) onData(toBigInt(last.offset) + BigInt(last.buffer.length));
+        setMemory64(binaryen, module, args);
+      };
+    }
+
+    afterCompile(module: BinaryenModule): void {
+      onModule(module);
+    }
+  };
+}
