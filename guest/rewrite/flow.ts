@@ -1,9 +1,11 @@
 /**
- * Which bytes of a function are instructions: those that control flow reaches from its start. Two bitmaps with one bit
- * a byte: `begins` marks the first bytes of reached instructions, `pending` the branch targets still to be followed.
+ * Which bytes of a function are instructions: those that control flow reaches from its start. Bitmaps with one bit a
+ * byte: `begins` marks the first bytes of reached instructions, `covered` all of their bytes, `pending` the branch targets
+ * still to be followed.
  */
+import { COMMON_BYTE, COMMON_CALL, COMMON_JUMP, COMMON_KIND, COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
-import { Insn, INDIRECT, MAX_LENGTH, RELATIVE, STOPS } from "./insn";
+import { CALL, copyOfSp, INDIRECT, Insn, MAX_LENGTH, NO_REGISTER, namesRedZone, RELATIVE, STOPS } from "./insn";
 
 // @ts-ignore: decorator
 @unmanaged
@@ -12,10 +14,20 @@ export class Flow {
   end: usize;
   begins: usize;
   pending: usize;
+  /** 0 when there is no room for it: the function is too big. */
+  covered: usize;
   /** The function jumps through a register or memory: not every instruction is reached by branches alone. */
   indirect: bool;
   /** Control flow reaches bytes that are no instruction. */
   broken: bool;
+  /** Reached instructions may overlap. */
+  overlapping: bool;
+  /** A reached instruction is a call. */
+  calls: bool;
+  /** A reached instruction names the red zone (namesRedZone). */
+  redZone: bool;
+  /** A reached instruction copies rsp to another register. */
+  copies: bool;
 }
 
 /** How many bytes of code bitmaps of `size` bytes are enough for. */
@@ -26,18 +38,32 @@ export function flowCapacity(size: usize): usize {
 }
 
 /**
- * Follows control flow inside [start, end) from `start`. Calls are taken to return. The bitmaps must be big
- * enough (flowCapacity) and 8-byte aligned.
+ * Follows control flow inside [start, end) from `start`. Calls are taken to return. Everything before `textEnd` can be
+ * read. The bitmaps have `size` bytes, enough for the function (flowCapacity), and are 8-byte aligned.
  */
-export function traceFlow(flow: Flow, insn: Insn, start: usize, end: usize, bitmaps: usize): void {
+export function traceFlow(
+  flow: Flow,
+  insn: Insn,
+  start: usize,
+  end: usize,
+  textEnd: usize,
+  bitmaps: usize,
+  size: usize,
+): void {
   const words = (end - start + 63) / 64;
+  const room = words * 24 <= size;
   flow.start = start;
   flow.end = end;
   flow.begins = bitmaps;
   flow.pending = bitmaps + words * 8;
+  flow.covered = room ? bitmaps + words * 16 : 0;
   flow.indirect = false;
   flow.broken = false;
-  memory.fill(bitmaps, 0, words * 16);
+  flow.overlapping = !room;
+  flow.calls = false;
+  flow.redZone = false;
+  flow.copies = false;
+  memory.fill(bitmaps, 0, words * (room ? 24 : 16));
   setBit(flow.pending, 0);
   // Invariant: no bit is pending below `word`.
   let word: usize = 0;
@@ -48,43 +74,77 @@ export function traceFlow(flow: Flow, insn: Insn, start: usize, end: usize, bitm
       continue;
     }
     store<u64>(flow.pending + word * 8, bits & (bits - 1));
-    const lowest = follow(flow, insn, start + word * 64 + <usize>ctz(bits));
+    const from = word * 64 + <usize>ctz(bits);
+    if (bitAt(flow.begins, from)) continue;
+    const lowest = follow(flow, insn, from, textEnd);
     if (lowest / 64 < word) word = lowest / 64;
   }
 }
 
-/** Marks straight-line code from `address` on; returns the offset of the lowest branch target that it added. */
-function follow(flow: Flow, insn: Insn, address: usize): usize {
+/** Marks straight-line code from the offset `from` on; returns the offset of the lowest branch target that it added. */
+function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
+  const start = flow.start;
+  const size = flow.end - start;
+  const begins = flow.begins;
   let lowest: usize = usize.MAX_VALUE;
-  let p = address;
-  while (p < flow.end && !beginsAt(flow, p)) {
-    const length = decode(insn, p, flow.end);
+  let at = from;
+  while (at < size && !bitAt(begins, at)) {
+    const p = start + at;
+    const common = textEnd - p >= COMMON_READ ? commonInsn(p) : 0;
+    let length = <usize>(common & COMMON_LENGTH);
+    if (common && length <= size - at) {
+      setBit(begins, at);
+      at += length;
+      const kind = common & COMMON_KIND;
+      if (!kind) continue;
+      if (kind == COMMON_CALL) flow.calls = true;
+      const end = start + at;
+      const distance: i32 = common & COMMON_BYTE ? <i32>load<i8>(end - 1) : load<i32>(end - 4);
+      lowest = addTarget(flow, at + <isize>distance, size, lowest);
+      if (kind == COMMON_JUMP) break;
+      continue;
+    }
+    length = decode(insn, p, flow.end);
     if (!length) {
       flow.broken = true;
       break;
     }
-    setBit(flow.begins, p - flow.start);
+    setBit(begins, at);
+    at += length;
     const flags = insn.flags;
-    if (flags & RELATIVE && insn.target >= flow.start && insn.target < flow.end && !beginsAt(flow, insn.target)) {
-      const offset = insn.target - flow.start;
-      setBit(flow.pending, offset);
-      if (offset < lowest) lowest = offset;
-    }
+    if (flags & CALL) flow.calls = true;
+    if (namesRedZone(insn)) flow.redZone = true;
+    if (copyOfSp(insn) != NO_REGISTER) flow.copies = true;
+    if (flags & RELATIVE) lowest = addTarget(flow, insn.target - start, size, lowest);
     if (flags & STOPS) {
       if (flags & INDIRECT) flow.indirect = true;
       break;
     }
-    p += length;
   }
+  if (flow.covered && setBits(flow.covered, from, at)) flow.overlapping = true;
   return lowest;
+}
+
+/** Makes a branch target inside the function pending; returns the lower one of `lowest` and the offset added. */
+// @ts-ignore: decorator
+@inline
+function addTarget(flow: Flow, offset: usize, size: usize, lowest: usize): usize {
+  if (offset >= size || bitAt(flow.begins, offset)) return lowest;
+  setBit(flow.pending, offset);
+  return offset < lowest ? offset : lowest;
 }
 
 /** Whether a reached instruction begins at `address`, which is in [start, end). */
 // @ts-ignore: decorator
 @inline
 export function beginsAt(flow: Flow, address: usize): bool {
-  const offset = address - flow.start;
-  return ((<u32>load<u8>(flow.begins + (offset >> 3)) >> <u32>(offset & 7)) & 1) != 0;
+  return bitAt(flow.begins, address - flow.start);
+}
+
+// @ts-ignore: decorator
+@inline
+function bitAt(bitmap: usize, offset: usize): bool {
+  return ((<u32>load<u8>(bitmap + (offset >> 3)) >> <u32>(offset & 7)) & 1) != 0;
 }
 
 // @ts-ignore: decorator
@@ -92,6 +152,34 @@ export function beginsAt(flow: Flow, address: usize): bool {
 function setBit(bitmap: usize, offset: usize): void {
   const byte = bitmap + (offset >> 3);
   store<u8>(byte, <u32>load<u8>(byte) | (1 << <u32>(offset & 7)));
+}
+
+/** Sets the bits [from, to) and returns whether one of them was set before. */
+function setBits(bitmap: usize, from: usize, to: usize): bool {
+  let before: u64 = 0;
+  for (let offset = from; offset < to; offset = (offset | 63) + 1) {
+    const word = bitmap + (offset >> 6) * 8;
+    let mask: u64 = <u64>-1 << (offset & 63);
+    if (to - (offset & ~63) < 64) mask &= ((<u64>1) << (to & 63)) - 1;
+    const bits = load<u64>(word);
+    before |= bits & mask;
+    store<u64>(word, bits | mask);
+  }
+  return before != 0;
+}
+
+/** The first bit at or after `offset` that is set (`wanted` 0) or clear (`wanted` -1), or `size` when there is none. */
+export function nextBit(bitmap: usize, offset: usize, size: usize, wanted: u64): usize {
+  let at = offset;
+  while (at < size) {
+    const bits = (load<u64>(bitmap + (at >> 6) * 8) ^ wanted) >> (at & 63);
+    if (bits) {
+      at += <usize>ctz(bits);
+      return at < size ? at : size;
+    }
+    at = (at | 63) + 1;
+  }
+  return size;
 }
 
 /** The nearest reached instruction that begins before `address`; 0 when there is none. */
@@ -109,9 +197,12 @@ export function previousBegin(flow: Flow, address: usize): usize {
 
 /** The reached instruction that begins before `address` and extends over it; 0 when there is none. Decodes it. */
 export function coveringInsn(flow: Flow, insn: Insn, address: usize): usize {
+  if (!flow.overlapping && beginsAt(flow, address)) return 0;
   for (let back: usize = 1; back < MAX_LENGTH && address - flow.start >= back; back++) {
     const p = address - back;
-    if (beginsAt(flow, p) && <usize>decode(insn, p, flow.end) > back) return p;
+    if (!beginsAt(flow, p)) continue;
+    if (<usize>decode(insn, p, flow.end) > back) return p;
+    if (!flow.overlapping) return 0;
   }
   return 0;
 }

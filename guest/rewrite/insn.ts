@@ -72,3 +72,36 @@ export class Insn {
   /** Where a relative jump, branch or call goes. */
   target: usize;
 }
+
+const RED_ZONE: i32 = 128;
+
+/**
+ * Whether the operand is memory, or the address of memory, at -128…-1 from rsp, with or without index. `lea` that only
+ * moves rsp is not meant.
+ */
+// @ts-ignore: decorator
+@inline
+export function namesRedZone(insn: Insn): bool {
+  if (!(insn.flags & HAS_MODRM) || insn.base != RSP || !insn.displacementSize) return false;
+  if (insn.displacement >= 0 || insn.displacement < -RED_ZONE) return false;
+  return (insn.flags & MEMORY) != 0 || (isLea(insn) && !(insn.flags & WRITES_SP));
+}
+
+// @ts-ignore: decorator
+@inline
+export function isLea(insn: Insn): bool {
+  return insn.opcode == 0x8d && insn.map == MAP_ONE;
+}
+
+/** The register that `mov` from rsp or `lea` of a stack address sets, other than rsp; NO_REGISTER for all else. */
+export function copyOfSp(insn: Insn): u32 {
+  if (insn.map != MAP_ONE || !(insn.flags & HAS_MODRM)) return NO_REGISTER;
+  const rex: u32 = insn.rex;
+  const reg = (((<u32>insn.modrm >> 3) & 7) | ((rex << 1) & 8)) & 15;
+  const rm = ((<u32>insn.modrm & 7) | ((rex << 3) & 8)) & 15;
+  let copy = NO_REGISTER;
+  if (isLea(insn)) copy = insn.base == RSP ? reg : NO_REGISTER;
+  else if (insn.modrm >= 0xc0 && insn.opcode == 0x89 && reg == RSP) copy = rm;
+  else if (insn.modrm >= 0xc0 && insn.opcode == 0x8b && rm == RSP) copy = reg;
+  return copy == RSP ? NO_REGISTER : copy;
+}

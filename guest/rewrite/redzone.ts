@@ -3,15 +3,14 @@
  * section 3.2.2) leaves to leaf functions. A `call` in place of its `syscall` would overwrite the first 8 of them.
  */
 import { decode } from "./decode";
-import { beginsAt, Flow } from "./flow";
-import { CALL, HAS_MODRM, Insn, MAP_ONE, MEMORY, NO_REGISTER, PREFIX_66, RBP, RSP, SCALED, STOPS, WRITES_SP } from "./insn";
+import { beginsAt, Flow, nextBit } from "./flow";
+import { CALL, copyOfSp, HAS_MODRM, Insn, isLea, MAP_ONE, MEMORY, namesRedZone, NO_REGISTER, PREFIX_66, RBP, RSP, SCALED, STOPS, WRITES_SP } from "./insn";
 
 export const RED_ZONE_NO: u8 = 0;
 export const RED_ZONE_YES: u8 = 1;
 /** The function cannot be decoded, or it addresses memory in a way that is not followed. */
 export const RED_ZONE_UNKNOWN: u8 = 2;
 
-const RED_ZONE: i32 = 128;
 /** Widest operand of an EVEX instruction: what a one-byte displacement is multiplied by at most. */
 const MOST_SCALE: i32 = 64;
 
@@ -24,6 +23,35 @@ const MOST_SCALE: i32 = 64;
  * zone): a negative displacement from it; from rbp, one by which the function does not lower rsp.
  */
 export function redZone(flow: Flow, insn: Insn): u8 {
+  if (flow.redZone) return RED_ZONE_YES;
+  if (flow.overlapping) return walk(flow, insn);
+  // All that control flow reaches is known; what lies between remains.
+  const size = flow.end - flow.start;
+  let calls = flow.calls;
+  let copies = flow.copies;
+  let to: usize = 0;
+  while (true) {
+    const from = nextBit(flow.covered, to, size, <u64>-1);
+    if (from == size) break;
+    to = nextBit(flow.covered, from, size, 0);
+    for (let at = from; at < to; ) {
+      const length: usize = decode(insn, flow.start + at, flow.end);
+      if (!length || length > to - at) {
+        at++;
+        continue;
+      }
+      if (namesRedZone(insn)) return RED_ZONE_YES;
+      if (insn.flags & CALL) calls = true;
+      if (copyOfSp(insn) != NO_REGISTER) copies = true;
+      at += length;
+    }
+  }
+  if (flow.broken) return RED_ZONE_UNKNOWN;
+  return calls || !copies ? RED_ZONE_NO : walk(flow, insn);
+}
+
+/** Goes over the function in the order of its text. */
+function walk(flow: Flow, insn: Insn): u8 {
   /** Registers that were copied from rsp: bit n for register n. */
   let copies: u32 = 0;
   /** Lowest displacement from rbp, once rbp is such a copy. */
@@ -41,22 +69,21 @@ export function redZone(flow: Flow, insn: Insn): u8 {
       continue;
     }
     const base: u32 = insn.flags & HAS_MODRM ? insn.base : NO_REGISTER;
-    const isLea = insn.opcode == 0x8d && insn.map == MAP_ONE;
-    if (base < 16 && insn.displacementSize && insn.displacement < 0 && (insn.flags & MEMORY || isLea)) {
+    const lea = isLea(insn);
+    if (namesRedZone(insn)) return RED_ZONE_YES;
+    if (base < 16 && base != RSP && insn.displacementSize && insn.displacement < 0 && (insn.flags & MEMORY || lea)) {
       const scale = insn.flags & SCALED && insn.displacementSize == 1 ? MOST_SCALE : 1;
       const displacement = insn.displacement * scale;
-      if (base == RSP) {
-        if (insn.displacement >= -RED_ZONE && !(insn.flags & WRITES_SP && isLea)) return RED_ZONE_YES;
-      } else if (base == RBP) {
+      if (base == RBP) {
         if (copies & (1 << RBP) && displacement < lowest) lowest = displacement;
       } else if ((copies >> base) & 1) {
         verdict = RED_ZONE_UNKNOWN;
       }
     }
-    const copy = copyOfSp(insn, isLea);
+    const copy = copyOfSp(insn);
     if (copy == RBP) {
       // rsp lies this far below the new rbp: what was pushed before does not count.
-      depth = deepest = isLea ? insn.displacement : 0;
+      depth = deepest = lea ? insn.displacement : 0;
     }
     if (copy != NO_REGISTER) copies |= 1 << copy;
     depth += lowering(insn, p);
@@ -68,19 +95,6 @@ export function redZone(flow: Flow, insn: Insn): u8 {
   if (flow.broken) return RED_ZONE_UNKNOWN;
   if (calls) return RED_ZONE_NO;
   return lowest < 0 && -lowest > deepest ? RED_ZONE_YES : verdict;
-}
-
-/** The register that `mov` from rsp or `lea` of a stack address sets, other than rsp; NO_REGISTER for all else. */
-function copyOfSp(insn: Insn, isLea: bool): u32 {
-  if (insn.map != MAP_ONE || !(insn.flags & HAS_MODRM)) return NO_REGISTER;
-  const rex: u32 = insn.rex;
-  const reg = (((<u32>insn.modrm >> 3) & 7) | ((rex << 1) & 8)) & 15;
-  const rm = ((<u32>insn.modrm & 7) | ((rex << 3) & 8)) & 15;
-  let copy = NO_REGISTER;
-  if (isLea) copy = insn.base == RSP ? reg : NO_REGISTER;
-  else if (insn.modrm >= 0xc0 && insn.opcode == 0x89 && reg == RSP) copy = rm;
-  else if (insn.modrm >= 0xc0 && insn.opcode == 0x8b && rm == RSP) copy = reg;
-  return copy == RSP ? NO_REGISTER : copy;
 }
 
 /** Bytes by which an instruction lowers rsp: push, pop, and constants added and subtracted; 0 for all else. */

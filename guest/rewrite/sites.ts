@@ -36,8 +36,9 @@ export const REASON_PREFIX: u8 = 6;
 @unmanaged
 export class Site {
   address: usize;
-  /** Start of the function; 0 when none is known. */
+  /** Start and end of the function, as far as it was followed; 0 when none is known. */
   start: usize;
+  end: usize;
   /** The system call number, where the instruction before sets rax to a constant; -1 elsewhere. */
   number: i32;
   verdict: u8;
@@ -72,7 +73,7 @@ class Search {
   whole: bool;
   redZone: u8;
   bitmaps: usize;
-  capacity: usize;
+  bitmapsSize: usize;
   /** Linear decoding: where it began and stands, the instruction before (0: none), instructions and failures so far. */
   sweepFrom: usize;
   sweepAt: usize;
@@ -110,7 +111,7 @@ export function findSites(
   search.extent = changetype<Extent>(scratch + EXTENT_AT);
   search.flow = changetype<Flow>(scratch + FLOW_AT);
   search.bitmaps = scratch + BITMAPS_AT;
-  search.capacity = flowCapacity(scratchSize - BITMAPS_AT);
+  search.bitmapsSize = scratchSize - BITMAPS_AT;
   let count: u32 = 0;
   let p = textStart;
   while (true) {
@@ -125,21 +126,28 @@ export function findSites(
 /** Address of the next 0f 05 or 0f 34 in [from, end); 0 when there is none. */
 function nextPair(from: usize, end: usize): usize {
   let p = from;
-  while (end - p >= 9) {
-    const word = load<u64>(p) ^ 0x0f0f0f0f0f0f0f0f;
-    let zeros = (word - 0x0101010101010101) & ~word & 0x8080808080808080;
-    while (zeros) {
-      const at = p + (<usize>ctz(zeros) >> 3);
-      if (isPair(at)) return at;
-      zeros &= zeros - 1;
+  while (end - p >= 33) {
+    if ((zeroBytes(p) | zeroBytes(p + 8) | zeroBytes(p + 16) | zeroBytes(p + 24)) & 0x8080808080808080) {
+      for (let at = p; at < p + 32; at++) if (isPair(at)) return at;
     }
-    p += 8;
+    p += 32;
   }
   while (p + 1 < end) {
     if (isPair(p)) return p;
     p++;
   }
   return 0;
+}
+
+/**
+ * The top bit of a byte of the result is set where one of the eight bytes at `p` is 0f and the next one is 05 or 34: all that
+ * 0x34 and 0x05 have in common, 00..0100, is looked at, so that a few others are found, too.
+ */
+// @ts-ignore: decorator
+@inline
+function zeroBytes(p: usize): u64 {
+  const differ = (load<u64>(p) ^ 0x0f0f0f0f0f0f0f0f) | ((load<u64>(p, 1) & 0xcececececececece) ^ 0x0404040404040404);
+  return (differ - 0x0101010101010101) & ~differ;
 }
 
 // @ts-ignore: decorator
@@ -156,6 +164,7 @@ function judge(search: Search, address: usize, site: Site): void {
   site.sysenter = load<u8>(address, 1) == 0x34 ? 1 : 0;
   const traced = lookUp(search, address);
   site.start = search.extent.start;
+  site.end = traced ? search.flow.end : 0;
   if (!traced) {
     judgeBySweep(search, address, site, site.start ? search.extent.end : search.textStart, REASON_NO_BOUNDARY);
     return;
@@ -189,12 +198,13 @@ function lookUp(search: Search, address: usize): bool {
   search.lookedUp = address;
   if (!extent.start) return false;
   const end = address < extent.end ? extent.end : extent.next;
-  const fits = end - extent.start <= search.capacity;
-  const traceEnd = fits ? end : extent.start + search.capacity;
+  const capacity = flowCapacity(search.bitmapsSize);
+  const fits = end - extent.start <= capacity;
+  const traceEnd = fits ? end : extent.start + capacity;
   if (address + 2 > traceEnd) return false;
   const flow = search.flow;
   if (flow.start == extent.start && flow.end == traceEnd) return true;
-  traceFlow(flow, search.insn, extent.start, traceEnd, search.bitmaps);
+  traceFlow(flow, search.insn, extent.start, traceEnd, search.textEnd, search.bitmaps, search.bitmapsSize);
   search.whole = fits;
   if (fits) search.redZone = redZone(flow, search.insn);
   return true;

@@ -13,7 +13,9 @@ export const RED_ZONE = ["no", "yes", "unknown"];
 export interface Find {
   /** Addresses as in the file. */
   readonly address: number;
+  /** Of the function; 0 when it is not known. */
   readonly start: number;
+  readonly end: number;
   readonly number: number;
   readonly verdict: number;
   readonly reason: string;
@@ -22,7 +24,7 @@ export interface Find {
 
 const SCRATCH = 1 << 16;
 const MOST = 4096;
-const SITE_SIZE = 16;
+const SITE_SIZE = 20;
 
 export class SiteFinder {
   readonly guest: GuestModule;
@@ -89,13 +91,15 @@ export class SiteFinder {
       const view = this.guest.view();
       for (let at = this.#out; at < this.#out + count * SITE_SIZE; at += SITE_SIZE) {
         const functionStart = view.getUint32(at + 4, true);
+        const functionEnd = view.getUint32(at + 8, true);
         result.push({
           address: view.getUint32(at, true) - bias,
           start: functionStart && functionStart - bias,
-          number: view.getInt32(at + 8, true),
-          verdict: view.getUint8(at + 12),
-          reason: REASONS[view.getUint8(at + 13)]!,
-          redZone: RED_ZONE[view.getUint8(at + 14)]!,
+          end: functionEnd && functionEnd - bias,
+          number: view.getInt32(at + 12, true),
+          verdict: view.getUint8(at + 16),
+          reason: REASONS[view.getUint8(at + 17)]!,
+          redZone: RED_ZONE[view.getUint8(at + 18)]!,
         });
       }
     }

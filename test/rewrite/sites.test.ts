@@ -125,7 +125,22 @@ describe("verdicts", () => {
       { at: 0, size: 5 },
       { at: 8, size: 1 },
     ]);
-    expect(findIn(elf)).toMatchObject([{ verdict: SITE, number: 60, start: TEXT }]);
+    expect(findIn(elf)).toMatchObject([{ verdict: SITE, number: 60, start: TEXT, end: TEXT + 8 }]);
+  });
+
+  test("a system call at every place of a text of 100 bytes, and nothing else", () => {
+    for (const [first, second] of [SYSCALL, [0x0f, 0x34]] as const) {
+      for (let at = 0; at + 2 <= 100; at++) {
+        // nop is 90; 0e 05, 0f 04 and 0f 14 are near misses.
+        const code = Array<number>(100).fill(0x90);
+        const near = [0x0e, 0x05, 0x0f, 0x04, 0x0f, 0x14, 0x0f];
+        for (const [i, byte] of near.entries()) code[(at + 40 + i) % 100] = byte;
+        if (code[99] === 0x0f) code[99] = 0x90;
+        code[at] = first;
+        code[at + 1] = second;
+        expect(addresses(findIn(tinyElf(code, [])))).toEqual([TEXT + at]);
+      }
+    }
   });
 
   test("a block that only a jump table reaches", () => {
@@ -199,6 +214,9 @@ describe("red zones", () => {
     ["below rbp as a general register", STORE_RBP_8, "no"],
     ["below another copy of rsp", [0x48, 0x89, 0xe0, 0x89, 0x78, 0xf8], "unknown"],
     ["behind the system call", [0x74, 0x03, ...SYSCALL, ...RET, 0x89, 0x7c, 0x24, 0xf8], "yes"],
+    ["behind the system call, in code that is only jumped to", [0xff, 0xe0, 0x89, 0x7c, 0x24, 0xf8], "yes"],
+    ["below the frame pointer, in code that is only jumped to", [0xff, 0xe0, ...FRAME, ...STORE_RBP_8], "yes"],
+    ["overlapping instructions", [0x74, 0x01, 0xb8, 0x89, 0x7c, 0x24, 0xf8, 0x90], "yes"],
     ["undecodable code", [0x74, 0x03, ...SYSCALL, ...RET, 0x06], "unknown"],
   ])("%s: %s", (_, code, redZone) => {
     const [first] = findInCode([...code, ...SYSCALL, ...RET]);
