@@ -1,6 +1,7 @@
 /** Machine instructions to bytes: frame, prologue and epilogue with their unwind rows, line rows, jump tables. */
 import { forwardJumps, layout } from "./blocks.ts";
 import type { SourcePlace } from "./diagnostics.ts";
+import type { TrapReason } from "./ir.ts";
 import {
   CALLEE_SAVED,
   type Inst,
@@ -22,6 +23,7 @@ import {
   REGISTERS,
   rax,
   rbp,
+  rdi,
   rsp,
   type ScanOp,
   type ShiftOp,
@@ -58,11 +60,26 @@ function flagsAreLive(insts: readonly Inst[], index: number): boolean {
   return false;
 }
 
+/** What a trap does before it stops the program: call `handler` with the address of a message. */
+export interface TrapCall {
+  readonly handler: string;
+  readonly message: { readonly symbol: string; readonly disp: number };
+}
+
+export interface GenerateOptions {
+  /** Source place of a WebAssembly offset. */
+  readonly place: (at: number) => SourcePlace | undefined;
+  /** Not given, or no answer: the trap is an undefined instruction and nothing else. */
+  readonly trap?: (reason: TrapReason, at: number) => TrapCall | undefined;
+}
+
 export interface Generated {
   readonly code: CodeUnit;
   readonly tables: readonly DataUnit[];
   /** Bytes of stack below the return address, callees not included. */
   readonly frame: number;
+  /** Offset of the WebAssembly instruction of a trap that calls a handler, if there is one. */
+  readonly trapAt: number | undefined;
 }
 
 class Generator {
@@ -72,14 +89,15 @@ class Generator {
   readonly #saved: Reg[];
   /** Bytes of the frame below the saved registers. */
   readonly #size: number;
-  readonly #traps: { readonly label: Label; readonly at: number }[] = [];
-  readonly #place: (at: number) => SourcePlace | undefined;
+  readonly #traps: { readonly label: Label; readonly inst: Inst }[] = [];
+  readonly #options: GenerateOptions;
+  #trapAt: number | undefined;
   #lastPlace: SourcePlace | undefined;
   #rows: UnwindRow["saved"] = [];
 
-  constructor(func: MachineFunc, place: (at: number) => SourcePlace | undefined) {
+  constructor(func: MachineFunc, options: GenerateOptions) {
     this.#func = func;
-    this.#place = place;
+    this.#options = options;
     const defined = new Set<Reg>();
     for (const block of func.blocks)
       for (const inst of block.insts)
@@ -108,16 +126,17 @@ class Generator {
       });
     });
     for (const trap of this.#traps) {
-      this.#line(trap.at);
+      this.#line(trap.inst.at);
       this.#a.bind(trap.label);
-      this.#a.op("ud2");
+      this.#trap(trap.inst);
     }
     const code = this.#a.finish(this.#func.name);
-    return { code, tables: this.#tables(), frame: 8 * this.#saved.length + this.#size + (this.#func.aligned ? 8 : 0) };
+    const frame = 8 * this.#saved.length + this.#size + (this.#func.aligned ? 8 : 0);
+    return { code, tables: this.#tables(), frame, trapAt: this.#trapAt };
   }
 
   #line(at: number): void {
-    const place = this.#place(at);
+    const place = this.#options.place(at);
     if (place === undefined || place === this.#lastPlace) return;
     const last = this.#lastPlace;
     this.#lastPlace = place;
@@ -304,12 +323,12 @@ class Generator {
         return;
       case "trapif": {
         const label = a.label();
-        this.#traps.push({ label, at: inst.at });
+        this.#traps.push({ label, inst });
         a.jcc(inst.cond!, label);
         return;
       }
       case "trap":
-        a.op("ud2");
+        this.#trap(inst);
         return;
       case "undef":
         return;
@@ -331,6 +350,17 @@ class Generator {
       case "ret":
         this.#epilogue();
     }
+  }
+
+  /** Handlers do not come back; if one does, the undefined instruction stops the program. */
+  #trap(inst: Inst): void {
+    const call = this.#options.trap?.(inst.reason!, inst.at);
+    if (call !== undefined) {
+      this.#trapAt = inst.at;
+      this.#a.lea(64, rdi, { kind: "mem", ...call.message });
+      this.#a.call(call.handler);
+    }
+    this.#a.op("ud2");
   }
 
   /** `lea`, or the shorter instruction that does the same where the flags are free. */
@@ -387,6 +417,5 @@ class Generator {
   }
 }
 
-/** Generates the code of `func`, whose registers are allocated. `place` maps WebAssembly offsets to source places. */
-export const generate = (func: MachineFunc, place: (at: number) => SourcePlace | undefined): Generated =>
-  new Generator(func, place).run();
+/** Generates the code of `func`, whose registers are allocated. */
+export const generate = (func: MachineFunc, options: GenerateOptions): Generated => new Generator(func, options).run();

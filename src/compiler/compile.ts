@@ -17,6 +17,11 @@ export interface GuestOptions {
   readonly root?: string;
   /** Most bytes of stack that an exported function may take; by default there is no bound. */
   readonly maxStack?: number;
+  /**
+   * What a trap (division by zero, unreachable code, …) does: "abort", the default, raises SIGILL or SIGFPE; otherwise
+   * the name of an exported function that gets the address of a message, NUL-terminated, and must not return.
+   */
+  readonly onTrap?: "abort" | (string & {});
 }
 
 export interface CompiledGuest {
@@ -107,7 +112,12 @@ function refuseDepth({ object, entries }: CompiledGuest, maxStack: number): void
  * @throws CompileError GUEST_SYNTAX (asc does not accept the program), GUEST_REFUSED (the compiler does not), with the
  * file, line and column where they are known.
  */
-export async function compileGuest({ entry, root = process.cwd(), maxStack }: GuestOptions): Promise<CompiledGuest> {
+export async function compileGuest({
+  entry,
+  root = process.cwd(),
+  maxStack,
+  onTrap = "abort",
+}: GuestOptions): Promise<CompiledGuest> {
   const relative = path.relative(root, path.resolve(entry));
   const input = { entry: relative, root: path.resolve(root) };
   const first = await runAsc({ ...input, memoryBase: FIRST_BASE });
@@ -120,6 +130,7 @@ export async function compileGuest({ entry, root = process.cwd(), maxStack }: Gu
       twin: { wasm: second.wasm, distance: BigInt(SECOND_BASE - FIRST_BASE) },
       data: { base: BigInt(FIRST_BASE), end: first.dataEnd },
       place,
+      onTrap,
     }),
   );
   if (maxStack !== undefined) refuseDepth({ object, entries }, maxStack);

@@ -71,7 +71,17 @@ export interface Terminator {
   /** For a switch: index into `targets` by value; the last one is for all greater values. */
   cases: number[];
   at: number;
+  /** For a trap. */
+  reason?: TrapReason;
 }
+
+/** Why code traps; the text is that of the message. */
+export type TrapReason =
+  | "unreachable code is reached"
+  | "division by zero"
+  | "division overflow"
+  | "call of no function of that type"
+  | "memory access out of bounds";
 
 export interface Block {
   readonly id: number;

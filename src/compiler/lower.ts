@@ -3,12 +3,14 @@ import { WasmRefusal } from "./diagnostics.ts";
 import { INTRINSICS } from "./intrinsics.ts";
 import {
   append,
+  type BinaryOp,
   type Block,
   constant,
   type Func,
   type IntType,
   newBlock,
   symbolAddress,
+  type TrapReason,
   type Value,
   type ValueFields,
 } from "./ir.ts";
@@ -20,6 +22,10 @@ export interface ModuleContext {
   readonly module: WasmModule;
   /** Added to every address: where the linear memory's address 0 lies. 0 when memory is the address space. */
   readonly memoryBase: bigint;
+  /** Traps of divisions and memory accesses are explicit; else the processor's faults stand for them. */
+  readonly explicitTraps: boolean;
+  /** Bytes of linear memory that may be accessed, from address 0 of the module on; unlimited if not given. */
+  readonly memoryLimit: bigint | undefined;
   /** Symbol of a defined function, by function index (imports included). */
   readonly functionSymbol: (index: number) => string;
   readonly isExported: (index: number) => boolean;
@@ -362,21 +368,21 @@ class Lowering {
     const load = LOADS.get(op);
     if (load !== undefined) {
       const [type, bits, signed] = load;
-      const address = this.#address(instr);
+      const address = this.#address(instr, bits);
       this.#push(this.#emit("load", type, [address.base], { imm: address.offset, bits, signed }));
       return;
     }
     const store = STORES.get(op);
     if (store !== undefined) {
       const value = this.#pop();
-      const address = this.#address(instr);
+      const address = this.#address(instr, store[0]);
       this.#emit(store[1] ? "xstore" : "store", 0, [address.base, value], { imm: address.offset, bits: store[0] });
       return;
     }
     const rmw = atomicRmw(op);
     if (rmw !== undefined) {
       const values = this.#popMany(rmw.op === "cmpxchg" ? 2 : 1);
-      const address = this.#address(instr);
+      const address = this.#address(instr, rmw.bits);
       const fields = { imm: address.offset, bits: rmw.bits, atomic: rmw.op };
       this.#push(this.#emit("rmw", rmw.type, [address.base, ...values], fields));
       return;
@@ -389,8 +395,9 @@ class Lowering {
   #numeric(number: NonNullable<ReturnType<typeof numeric>>): void {
     switch (number.kind) {
       case "binary": {
-        const [a, b] = this.#popMany(2);
-        this.#push(this.#emit(number.op, number.type, [a!, b!]));
+        const [a, b] = this.#popMany(2) as [Value, Value];
+        if (this.#context.explicitTraps) this.#checkDivision(number.op, number.type, a, b);
+        this.#push(this.#emit(number.op, number.type, [a, b]));
         return;
       }
       case "compare": {
@@ -406,10 +413,50 @@ class Lowering {
     }
   }
 
+  /** Continues only where `condition` is zero. */
+  #trapIf(condition: Value, reason: TrapReason): void {
+    const from = this.#block!;
+    const [trap, next] = [newBlock(this.#func), newBlock(this.#func)];
+    trap.end = { kind: "trap", args: [], targets: [], cases: [], at: this.#at, reason };
+    this.#finish("branch", [condition], [trap, next]);
+    trap.preds.push(from);
+    next.preds.push(from);
+    this.#block = next;
+  }
+
+  #checkDivision(op: BinaryOp, type: IntType, a: Value, b: Value): void {
+    if (!/^(div|rem)_/.test(op)) return;
+    const equals = (value: Value, number: bigint): Value => this.#emit("eq", 32, [value, this.#const(type, number)]);
+    this.#trapIf(equals(b, 0n), "division by zero");
+    if (op !== "div_s") return;
+    const least = equals(a, -1n << BigInt(type - 1));
+    this.#trapIf(this.#emit("and", 32, [equals(b, -1n), least]), "division overflow");
+  }
+
+  /** `size` bytes from `base` + `offset` on must lie below the limit. */
+  #checkAccess(base: Value, offset: bigint, size: bigint): void {
+    const limit = this.#context.memoryLimit;
+    if (limit === undefined) return;
+    const last = limit - BigInt.asUintN(64, offset) - size;
+    const outside = last < 0n ? this.#const(32, 1n) : this.#emit("gt_u", 32, [base, this.#const(64, last)]);
+    this.#trapIf(outside, "memory access out of bounds");
+  }
+
+  /** `length` bytes from `base` on must lie below the limit. */
+  #checkRange(base: Value, length: Value): void {
+    const limit = this.#context.memoryLimit;
+    if (limit === undefined) return;
+    const end = this.#const(64, limit);
+    this.#trapIf(this.#emit("gt_u", 32, [length, end]), "memory access out of bounds");
+    const last = this.#emit("sub", 64, [end, length]);
+    this.#trapIf(this.#emit("gt_u", 32, [base, last]), "memory access out of bounds");
+  }
+
   /** The address on the stack, and the constant to add to it. */
-  #address(instr: Instr): { base: Value; offset: bigint } {
+  #address(instr: Instr, bits: number): { base: Value; offset: bigint } {
     const popped = this.#pop();
     const base = this.#wide(popped);
+    this.#checkAccess(base, instr.value!, BigInt(bits / 8));
     const fixed = this.#context.address(instr);
     if (fixed !== undefined) {
       const start = symbolAddress(this.#func, fixed.symbol, fixed.addend);
@@ -466,9 +513,10 @@ class Lowering {
       case 0xfc0a:
       case 0xfc0b: {
         const [to, second, length] = this.#popMany(3);
-        const based = (value: Value): Value => this.#based(value);
-        if (op === 0xfc0a) this.#emit("copy", 0, [based(to!), based(second!), this.#wide(length!)]);
-        else this.#emit("fill", 0, [based(to!), second!, this.#wide(length!)]);
+        const size = this.#wide(length!);
+        const range = (value: Value): Value => this.#range(value, size);
+        if (op === 0xfc0a) this.#emit("copy", 0, [range(to!), range(second!), size]);
+        else this.#emit("fill", 0, [range(to!), second!, size]);
         return;
       }
       case 0xfe03:
@@ -487,8 +535,10 @@ class Lowering {
     return value.type === 32 ? this.#emit("zext32", 64, [value]) : value;
   }
 
-  #based(value: Value): Value {
+  /** The address of a range of `length` bytes of linear memory. */
+  #range(value: Value, length: Value): Value {
     const wide = this.#wide(value);
+    this.#checkRange(wide, length);
     const { memoryBase } = this.#context;
     return memoryBase === 0n ? wide : this.#emit("add", 64, [wide, this.#const(64, memoryBase)]);
   }

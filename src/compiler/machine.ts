@@ -2,6 +2,7 @@
  * Machine instructions before and after register allocation: x86-64 with any number of registers. Numbers below 16 are
  * the machine's registers (by encoding number), the others are virtual.
  */
+import type { TrapReason } from "./ir.ts";
 import type { AluOp, Cond, Scale, ScanOp, ShiftOp, UnaryOp, Width } from "./x64.ts";
 
 export type Reg = number;
@@ -95,6 +96,8 @@ export interface Inst {
   /** Machine registers used and defined beside the operands. */
   readonly uses?: readonly Reg[];
   readonly defs?: readonly Reg[];
+  /** Why a trap or trapif traps. */
+  readonly reason?: TrapReason;
   /** Blocks: branch [then, else], jump [target], switch: by value, the last for all others. */
   readonly targets?: readonly MachineBlock[];
   /** Offset of the WebAssembly instruction it comes from. */

@@ -9,6 +9,7 @@ import { optimise } from "./opt.ts";
 import { allocate } from "./regalloc.ts";
 import { helpersFor } from "./runtime.ts";
 import { select } from "./select.ts";
+import { Traps } from "./traps.ts";
 import { dataImage, findAddresses, findPointers } from "./twin.ts";
 import { decodeModule, type FuncType, type WasmModule } from "./wasm.ts";
 
@@ -24,6 +25,13 @@ export interface WasmOptions {
   readonly data?: { readonly base: bigint; readonly end: bigint };
   /** Source place of an offset in the module. */
   readonly place?: (offset: number) => SourcePlace | undefined;
+  /**
+   * What a trap does: "abort" (or not given) raises SIGILL, or SIGFPE for a division; otherwise the exported function
+   * of that name is called with the address of a message, and must not return.
+   */
+  readonly onTrap?: "abort" | (string & {});
+  /** Bytes of linear memory; an access beyond them traps. Unlimited if not given. */
+  readonly memoryLimit?: bigint;
   /** Recursion is accepted; the stack bound is then unknown. */
   readonly allowRecursion?: boolean;
 }
@@ -105,6 +113,12 @@ class ModuleCompiler {
     });
   }
 
+  /** The symbol that traps call. */
+  get #handler(): string | undefined {
+    const { onTrap } = this.#options;
+    return onTrap === "abort" ? undefined : onTrap;
+  }
+
   #refuse(at: number, message: string, fix?: string): never {
     throw new WasmRefusal(message, at, fix);
   }
@@ -155,6 +169,8 @@ class ModuleCompiler {
     return {
       module: this.#module,
       memoryBase: this.#options.memoryBase ?? 0n,
+      explicitTraps: this.#handler !== undefined,
+      memoryLimit: this.#options.memoryLimit,
       functionSymbol: (index) => this.#symbols[index]!,
       isExported: (index) => this.#exported.has(index),
       global: (index) => this.#global(index),
@@ -286,6 +302,8 @@ class ModuleCompiler {
   run(): CompiledModule {
     const place = this.#options.place ?? (() => undefined);
     const { funcs, calls } = this.#functions();
+    const handler = this.#handler;
+    const traps = handler === undefined ? undefined : new Traps(handler, place, calls);
     const tables: DataUnit[] = [];
     const code: CodeUnit[] = [];
     const frames = new Map<string, number>();
@@ -293,7 +311,9 @@ class ModuleCompiler {
       const machine = select(func);
       const callsOut = machine.blocks.some((block) => block.insts.some((inst) => inst.op === "call"));
       allocate(machine);
-      const generated = generate(machine, place);
+      const generated = generate(machine, { place, trap: (reason, at) => traps?.call(name, reason, at) });
+      const { trapAt } = generated;
+      if (trapAt !== undefined) calls.get(name)!.push({ name: traps!.handler, at: trapAt });
       code.push(generated.code);
       tables.push(...generated.tables);
       frames.set(name, generated.frame + (callsOut && calls.get(name)!.length === 0 ? 8 : 0));
@@ -304,6 +324,7 @@ class ModuleCompiler {
       ...this.#module.tables.map((_, i) => this.#tableUnit(i)),
       ...tables,
       this.#stringUnit(),
+      traps?.unit(),
       this.#globalsUnit(),
       this.#dataUnit(),
     ].filter((unit) => unit !== undefined);

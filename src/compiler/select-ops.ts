@@ -404,6 +404,8 @@ function emitFill(s: Selection, value: Value): void {
   }
 }
 
+const NO_FUNCTION = "call of no function of that type";
+
 function emitCallTable(s: Selection, value: Value, to: Reg): void {
   const args = value.args.slice(0, -1);
   const index = value.args.at(-1)!;
@@ -417,11 +419,11 @@ function emitCallTable(s: Selection, value: Value, to: Reg): void {
       const t = s.copyOf(64, index);
       const start = s.fresh();
       s.emit("cmp", 64, reg(t), { kind: "mem", symbol: table, disp: 0 });
-      s.emit("trapif", 64, undefined, undefined, { cond: "ae" });
+      s.emit("trapif", 64, undefined, undefined, { cond: "ae", reason: NO_FUNCTION });
       s.emit("lea", 64, reg(start), { kind: "mem", symbol: table, disp: 16 });
       s.emit("shift", 64, reg(t), imm(4), { sub: "shl" });
       s.emit("cmp", 64, { kind: "mem", base: start, index: t, scale: 1, disp: 8 }, imm(value.imm));
-      s.emit("trapif", 64, undefined, undefined, { cond: "ne" });
+      s.emit("trapif", 64, undefined, undefined, { cond: "ne", reason: NO_FUNCTION });
       return { kind: "mem", base: start, index: t, scale: 1, disp: 0 };
     },
     to,

@@ -159,7 +159,7 @@ class Selector {
         return;
       }
       case "trap":
-        s.emit("trap", 64);
+        s.emit("trap", 64, undefined, undefined, { reason: block.end.reason ?? "unreachable code is reached" });
     }
   }
 
