@@ -13,8 +13,9 @@
 export const COMMON_BRANCH: u32 = 0x100;
 export const COMMON_JUMP: u32 = 0x200;
 export const COMMON_CALL: u32 = 0x300;
+export const COMMON_RETURN: u32 = 0x400;
 /** All kinds, and the bits of the length. */
-export const COMMON_KIND: u32 = 0x300;
+export const COMMON_KIND: u32 = 0x700;
 export const COMMON_LENGTH: u32 = 15;
 /** The distance that a branch, jump or call goes is one byte; else it is four. */
 export const COMMON_BYTE: u32 = 0x10;
@@ -24,10 +25,11 @@ export const COMMON_READ: usize = 16;
 
 const ENTRY_IMM: u32 = 7;
 const ENTRY_MODRM: u32 = 1 << 3;
-/** Kinds of entries that are not returned: an instruction only with ModRM.reg = 0, and one that is not common. */
-const ENTRY_REG_0: u32 = 0x40;
+// Kinds of entries that are not returned: an instruction only with ModRM.reg = 0; one that has an immediate only with
+// ModRM.reg = 0 or 1; one that is not common.
+const ENTRY_REG_0: u32 = 0x50;
+const ENTRY_TEST: u32 = 0x60;
 const ENTRY_OTHER: u32 = 0x70;
-const ENTRY_RETURNED: u32 = 0x3f;
 
 // ModRM, SIB and the first displacement byte, or all four: base rsp (or r12), displacement -128…-1.
 const BELOW_8: u64 = 0x800444;
@@ -39,12 +41,12 @@ const BELOW_32_MASK: u64 = 0xffffff8007c7;
 const OPERAND_LENGTH: StaticArray<u32> = [0x11521111, 0x22232222, 0x55565555, 0x11111111];
 
 /**
- * Length and kind of the instruction at `p`; 0 when it is not a common one, or when it may name the red zone or copy rsp
- * (namesRedZone, copyOfSp). COMMON_READ bytes are read, whatever the length.
+ * Length and kind of the instruction at `p`; 0 when it is not a common one. With `watchSp` also 0 when it may name the red
+ * zone or copy rsp (namesRedZone, copyOfSp). COMMON_READ bytes are read, whatever the length.
  */
 // @ts-ignore: decorator
 @inline
-export function commonInsn(p: usize): u32 {
+export function commonInsn(p: usize, watchSp: bool): u32 {
   const first = load<u64>(p);
   const rex: u64 = (first & 0xf0) == 0x40 ? 1 : 0;
   let bytes = first >> (rex << 3);
@@ -56,23 +58,34 @@ export function commonInsn(p: usize): u32 {
     entry = unchecked(COMMON_TWO[<u32>bytes & 0xff]);
   }
   const head = <u32>bytes;
-  if (entry >= ENTRY_REG_0 && (entry >= ENTRY_OTHER || head & 0x3800)) return 0;
   // mov $imm64, %r64 has a longer immediate than the table says; there is no lea of a register.
   if ((<u32>first & 0xf8f8) == 0xb848) return 0;
   if ((head & 0xc0ff) == 0xc08d) return 0;
-  // lea from rsp, mov from rsp in both encodings.
-  if ((head & 0x0707ff) == 0x04048d) return 0;
-  if ((head & 0xc7ff) == 0xc48b) return 0;
-  if ((head & 0xf8ff) == 0xe089) return 0;
+  if (entry >= ENTRY_REG_0) {
+    if (entry >= ENTRY_OTHER) return 0;
+    if (entry < ENTRY_TEST) {
+      if (head & 0x3800) return 0;
+    } else if (head & 0x3000) {
+      entry &= ~ENTRY_IMM;
+    }
+    entry &= ENTRY_IMM | ENTRY_MODRM;
+  }
+  if (watchSp) {
+    // lea from rsp, mov from rsp in both encodings.
+    if ((head & 0x0707ff) == 0x04048d) return 0;
+    if ((head & 0xc7ff) == 0xc48b) return 0;
+    if ((head & 0xf8ff) == 0xe089) return 0;
+  }
   if (entry & ENTRY_MODRM) {
     const operand = load<u64>(p + <usize>length);
-    if ((operand & BELOW_8_MASK) == BELOW_8) return 0;
-    if ((operand & BELOW_32_MASK) == BELOW_32) return 0;
+    if (watchSp) {
+      if ((operand & BELOW_8_MASK) == BELOW_8) return 0;
+      if ((operand & BELOW_32_MASK) == BELOW_32) return 0;
+    }
     if ((<u32>operand & 0x07c7) == 0x0504) length += 4; // no base, four bytes of displacement
     length += (unchecked(OPERAND_LENGTH[(<u32>operand >> 6) & 3]) >> ((<u32>operand & 7) << 2)) & 15;
   }
-  length += entry & ENTRY_IMM;
-  return length | ((entry & ENTRY_RETURNED) << 4);
+  return (length + (entry & ENTRY_IMM)) | (entry << 4);
 }
 
 /** Opcodes of one byte. */
@@ -89,10 +102,10 @@ const COMMON_ONE: StaticArray<u8> = [
   0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x70, 0x00, 0x00, 0x00, 0x00, 0x00, // 90
   0x70, 0x70, 0x70, 0x70, 0x00, 0x00, 0x00, 0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // a0
   0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, // b0
-  0x09, 0x09, 0x70, 0x70, 0x70, 0x70, 0x49, 0x4c, 0x70, 0x00, 0x70, 0x70, 0x00, 0x70, 0x70, 0x70, // c0
+  0x09, 0x09, 0x70, 0x40, 0x70, 0x70, 0x59, 0x5c, 0x70, 0x00, 0x70, 0x70, 0x00, 0x70, 0x70, 0x70, // c0
   0x08, 0x08, 0x08, 0x08, 0x70, 0x70, 0x70, 0x00, 0x08, 0x08, 0x08, 0x08, 0x08, 0x08, 0x08, 0x08, // d0
   0x11, 0x11, 0x11, 0x11, 0x01, 0x01, 0x01, 0x01, 0x34, 0x24, 0x70, 0x21, 0x00, 0x00, 0x00, 0x00, // e0
-  0x70, 0x00, 0x70, 0x70, 0x70, 0x00, 0x70, 0x70, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x70, 0x70, // f0
+  0x70, 0x00, 0x70, 0x70, 0x70, 0x00, 0x69, 0x6c, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x70, 0x70, // f0
 ];
 
 /** 0f xx. */

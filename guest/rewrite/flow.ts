@@ -3,7 +3,7 @@
  * byte: `begins` marks the first bytes of reached instructions, `covered` all of their bytes, `pending` the branch targets
  * still to be followed.
  */
-import { COMMON_BYTE, COMMON_CALL, COMMON_JUMP, COMMON_KIND, COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
+import { COMMON_BYTE, COMMON_CALL, COMMON_JUMP, COMMON_KIND, COMMON_LENGTH, COMMON_READ, COMMON_RETURN, commonInsn } from "./common";
 import { decode } from "./decode";
 import { CALL, copyOfSp, INDIRECT, Insn, MAX_LENGTH, NO_REGISTER, namesRedZone, RELATIVE, STOPS } from "./insn";
 
@@ -90,13 +90,14 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
   let at = from;
   while (at < size && !bitAt(begins, at)) {
     const p = start + at;
-    const common = textEnd - p >= COMMON_READ ? commonInsn(p) : 0;
+    const common = textEnd - p >= COMMON_READ ? commonInsn(p, true) : 0;
     let length = <usize>(common & COMMON_LENGTH);
     if (common && length <= size - at) {
       setBit(begins, at);
       at += length;
       const kind = common & COMMON_KIND;
       if (!kind) continue;
+      if (kind == COMMON_RETURN) break;
       if (kind == COMMON_CALL) flow.calls = true;
       const end = start + at;
       const distance: i32 = common & COMMON_BYTE ? <i32>load<i8>(end - 1) : load<i32>(end - 4);

@@ -2,6 +2,7 @@
  * Finds the system call instructions of a mapped text: searches for their bytes, then tells for each find whether it is
  * an instruction. What cannot be told is reported as such and never dropped.
  */
+import { COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
 import { Image } from "./elf";
 import { beginsAt, coveringInsn, Flow, flowCapacity, previousBegin, traceFlow } from "./flow";
@@ -53,6 +54,9 @@ export class Site {
 const PLAUSIBLE_NUMBERS: u32 = 1024;
 /** Decoding that has lost its way finds back to the true instructions within far fewer instructions than this. */
 const RESYNCHRONISED: u32 = 32;
+
+/** How far before a find a sweep begins when the whole way is longer than twice this: hundreds of instructions. */
+const NEARBY: usize = 4096;
 
 /** Functions are smaller than this on average. */
 const MOST_FUNCTION: usize = 4096;
@@ -166,7 +170,9 @@ function judge(search: Search, address: usize, site: Site): void {
   site.start = search.extent.start;
   site.end = traced ? search.flow.end : 0;
   if (!traced) {
-    judgeBySweep(search, address, site, site.start ? search.extent.end : search.textStart, REASON_NO_BOUNDARY);
+    const extent = search.extent;
+    const from = !site.start ? search.textStart : address < extent.end ? extent.start : extent.end;
+    judgeBySweep(search, address, site, from, REASON_NO_BOUNDARY);
     return;
   }
   const flow = search.flow;
@@ -221,6 +227,8 @@ function judgeCovered(insn: Insn, site: Site): void {
 
 /** Decides by decoding one instruction after the other from `from` on. */
 function judgeBySweep(search: Search, address: usize, site: Site, from: usize, doubt: u8): void {
+  const stands = search.sweepFrom == from && search.sweepAt <= address ? search.sweepAt : from;
+  if (address - stands > 2 * NEARBY && !followsNumber(address, from) && isCoveredNearby(search, address, site)) return;
   sweepTo(search, address, from);
   site.verdict = VERDICT_UNSURE;
   site.reason = doubt == REASON_UNREACHED && search.sweepFailures ? REASON_DATA : doubt;
@@ -243,6 +251,36 @@ function judgeBySweep(search: Search, address: usize, site: Site, from: usize, d
 }
 
 /**
+ * Spares the long way: whether a sweep that begins nearby, wherever in an instruction, has found back to the true
+ * instructions, and one of them extends over the find. Then the verdict is made.
+ */
+function isCoveredNearby(search: Search, address: usize, site: Site): bool {
+  const insn = search.insn;
+  let clean: u32 = 0;
+  for (let p = address - NEARBY; p < address; ) {
+    const length = sweepOne(insn, p, search.textEnd);
+    clean = length ? clean + 1 : 0;
+    const next = p + (length ? length : 1);
+    if (next > address && clean >= RESYNCHRONISED) {
+      site.reason = REASON_SWEEP;
+      decode(insn, p, search.textEnd);
+      judgeCovered(insn, site);
+      return true;
+    }
+    p = next;
+  }
+  return false;
+}
+
+/** Length of the instruction at `p`; 0 when there is none. `insn` is only scratch memory. */
+// @ts-ignore: decorator
+@inline
+function sweepOne(insn: Insn, p: usize, end: usize): usize {
+  const common = end - p >= COMMON_READ ? commonInsn(p, false) & COMMON_LENGTH : 0;
+  return common ? common : decode(insn, p, end);
+}
+
+/**
  * Whether what branches do not reach from a symbol is still code: local functions, in an image that has next to no
  * unwind tables (musl). Elsewhere it may be data.
  */
@@ -261,13 +299,24 @@ function sweepTo(search: Search, address: usize, from: usize): void {
     search.sweepClean = 0;
     search.sweepFailures = 0;
   }
-  while (search.sweepAt < address) {
-    const length: usize = decode(search.insn, search.sweepAt, search.textEnd);
-    search.sweepPrevious = length ? search.sweepAt : 0;
-    search.sweepAt += length ? length : 1;
-    search.sweepClean = length ? search.sweepClean + 1 : 0;
-    if (!length) search.sweepFailures++;
+  const end = search.textEnd;
+  let at = search.sweepAt;
+  let previous = search.sweepPrevious;
+  let clean = search.sweepClean;
+  while (at < address) {
+    const length = sweepOne(search.insn, at, end);
+    previous = at;
+    clean++;
+    at += length;
+    if (length) continue;
+    previous = 0;
+    clean = 0;
+    at++;
+    search.sweepFailures++;
   }
+  search.sweepAt = at;
+  search.sweepPrevious = previous;
+  search.sweepClean = clean;
 }
 
 /** The constant that the instruction at `address` sets rax to, if it ends at `next` and it is a plausible number; or -1. */

@@ -143,6 +143,24 @@ describe("verdicts", () => {
     }
   });
 
+  test("behind what is followed of a function of 300,000 bytes", () => {
+    const nops = Array<number>(300_000).fill(0x90);
+    expect(findInCode([...nops, 0xb8, ...SYSCALL, 0, 0, ...RET])).toMatchObject([{ verdict: NOT, reason: "sweep" }]);
+    expect(findInCode([...nops, ...EXIT, ...SYSCALL, ...RET])).toMatchObject([
+      { verdict: SITE, number: 60, start: TEXT },
+    ]);
+    expect(findInCode([...nops, ...SYSCALL, ...RET])).toMatchObject([{ verdict: UNSURE, reason: "no boundary" }]);
+  });
+
+  test("far behind the code, inside another instruction", () => {
+    const far = [...RET, ...Array<number>(20_000).fill(0x90)];
+    expect(findInCode([...far, 0xb8, ...SYSCALL, 0, 0])).toMatchObject([{ verdict: NOT, reason: "sweep" }]);
+    expect(findInCode([...far, ...SYSCALL])).toMatchObject([{ verdict: UNSURE, reason: "unreached" }]);
+    // Among bytes that are no instructions, nothing is certain.
+    const data = [...far, ...Array<number>(8).fill(0x06), 0xb8, ...SYSCALL, 0, 0];
+    expect(findInCode(data)).toMatchObject([{ verdict: UNSURE, reason: "data" }]);
+  });
+
   test("a block that only a jump table reaches", () => {
     expect(findInCode([0xff, 0xe0, 0x89, 0xf8, ...SYSCALL, ...RET])).toMatchObject([
       { verdict: SITE, reason: "sweep", number: -1 },

@@ -3,7 +3,6 @@ import type { MappedElf, Segment } from "../helpers/mapped-elf.ts";
 import { PF_X, PT_GNU_EH_FRAME, PT_LOAD } from "../helpers/mapped-elf.ts";
 
 export const TEXT = 0x1000;
-const FRAMES = 0x8000;
 const PHDR_SIZE = 56;
 const PF_R = 4;
 
@@ -18,8 +17,8 @@ export interface Described {
  * usual encodings: pointers count from their own place, four bytes.
  */
 export function tinyElf(text: readonly number[], described: readonly Described[]): MappedElf {
-  const size = FRAMES + 0x1000;
-  const bytes = new Uint8Array(size);
+  const frames = (TEXT + text.length + 0xfff) & ~0xfff;
+  const bytes = new Uint8Array(frames + 0x1000);
   const view = new DataView(bytes.buffer);
   bytes.set(text, TEXT);
   const segment = (type: number, flags: number, address: number, length: number): Segment => ({
@@ -29,8 +28,8 @@ export function tinyElf(text: readonly number[], described: readonly Described[]
   const segments = [
     segment(PT_LOAD, PF_R, 0, TEXT),
     segment(PT_LOAD, PF_R | PF_X, TEXT, text.length),
-    segment(PT_LOAD, PF_R, FRAMES, 0x1000),
-    ...(described.length ? [segment(PT_GNU_EH_FRAME, PF_R, FRAMES, 12 + 8 * described.length)] : []),
+    segment(PT_LOAD, PF_R, frames, 0x1000),
+    ...(described.length ? [segment(PT_GNU_EH_FRAME, PF_R, frames, 12 + 8 * described.length)] : []),
   ];
   for (const [i, s] of segments.entries()) {
     view.setUint32(64 + PHDR_SIZE * i, s.type, true);
@@ -38,14 +37,14 @@ export function tinyElf(text: readonly number[], described: readonly Described[]
     view.setBigUint64(64 + PHDR_SIZE * i + 16, BigInt(s.address), true);
     view.setBigUint64(64 + PHDR_SIZE * i + 40, BigInt(s.size), true);
   }
-  if (described.length) writeFrames(bytes, view, described);
+  if (described.length) writeFrames(bytes, view, frames, described);
   return { bytes, low: 0, headersAt: 64, headerCount: segments.length, segments };
 }
 
-function writeFrames(bytes: Uint8Array, view: DataView, described: readonly Described[]): void {
-  bytes.set([1, 0x1b, 0x03, 0x3b], FRAMES);
-  view.setUint32(FRAMES + 8, described.length, true);
-  const cie = FRAMES + 0x400;
+function writeFrames(bytes: Uint8Array, view: DataView, frames: number, described: readonly Described[]): void {
+  bytes.set([1, 0x1b, 0x03, 0x3b], frames);
+  view.setUint32(frames + 8, described.length, true);
+  const cie = frames + 0x400;
   // Length 20, CIE, version 1, "zR", alignments 1 and -8, register 16, one byte of data: pc-relative sdata4.
   bytes.set([20, 0, 0, 0, 0, 0, 0, 0, 1, 0x7a, 0x52, 0, 1, 0x78, 16, 1, 0x1b], cie);
   for (const [i, { at, size }] of described.entries()) {
@@ -54,7 +53,7 @@ function writeFrames(bytes: Uint8Array, view: DataView, described: readonly Desc
     view.setUint32(fde + 4, fde + 4 - cie, true);
     view.setInt32(fde + 8, TEXT + at - (fde + 8), true);
     view.setUint32(fde + 12, size, true);
-    view.setInt32(FRAMES + 12 + 8 * i, TEXT + at - FRAMES, true);
-    view.setInt32(FRAMES + 16 + 8 * i, fde - FRAMES, true);
+    view.setInt32(frames + 12 + 8 * i, TEXT + at - frames, true);
+    view.setInt32(frames + 16 + 8 * i, fde - frames, true);
   }
 }
