@@ -50,3 +50,17 @@ export function layout(func: MachineFunc): MachineBlock[] {
   }
   return order;
 }
+
+/** The first blocks of innermost loops: in `order` somebody jumps back to them, over no deeper loop. */
+export function loopHeads(order: readonly MachineBlock[]): Set<MachineBlock> {
+  const position = new Map(order.map((block, i) => [block, i]));
+  const heads = new Set<MachineBlock>();
+  order.forEach((block, i) => {
+    for (const target of block.succs) {
+      const start = position.get(target)!;
+      if (start > i || target.depth === 0 || block.depth < target.depth) continue;
+      if (order.slice(start, i + 1).every((inside) => inside.depth <= target.depth)) heads.add(target);
+    }
+  });
+  return heads;
+}

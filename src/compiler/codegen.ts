@@ -1,5 +1,5 @@
 /** Machine instructions to bytes: frame, prologue and epilogue with their unwind rows, line rows, jump tables. */
-import { forwardJumps, layout } from "./blocks.ts";
+import { forwardJumps, layout, loopHeads } from "./blocks.ts";
 import type { SourcePlace } from "./diagnostics.ts";
 import type { TrapReason } from "./ir.ts";
 import {
@@ -14,6 +14,7 @@ import {
   visit,
 } from "./machine.ts";
 import type { CodeUnit, DataUnit, UnwindRow } from "./object.ts";
+import { copyTails, hoistMoves } from "./tails.ts";
 import {
   type AluOp,
   Assembler,
@@ -60,6 +61,8 @@ function flagsAreLive(insts: readonly Inst[], index: number): boolean {
   return false;
 }
 
+/** Of the first instruction of an innermost loop, in bytes; at most that of a function. */
+const LOOP_ALIGNMENT = 16;
 /** What a trap does before it stops the program: call `handler` with the address of a message. */
 export interface TrapCall {
   readonly handler: string;
@@ -114,11 +117,16 @@ class Generator {
 
   run(): Generated {
     forwardJumps(this.#func);
+    hoistMoves(this.#func);
+    forwardJumps(this.#func);
+    copyTails(this.#func);
     const order = layout(this.#func);
     for (const block of order) this.#labels.set(block, this.#a.label());
     this.#line(order[0]!.insts[0]?.at ?? 0);
     this.#prologue();
+    const heads = loopHeads(order);
     order.forEach((block, i) => {
+      if (heads.has(block)) this.#a.align(LOOP_ALIGNMENT);
       this.#a.bind(this.#labels.get(block)!);
       block.insts.forEach((inst, index) => {
         this.#line(inst.at);

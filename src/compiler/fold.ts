@@ -152,7 +152,10 @@ export function significantBits(value: Value, depth = 0): number {
   }
 }
 
-/** A simpler value equal to `value`: an operand, a constant, or a new value; undefined if there is none. */
+/**
+ * A simpler value equal to `value`: an operand, a constant, or a new value, whose operands may be new too; undefined if
+ * there is none.
+ */
 export function fold(func: Func, value: Value): Value | undefined {
   const { op, type, args } = value;
   if (type === 0) return undefined;
@@ -175,6 +178,11 @@ export function fold(func: Func, value: Value): Value | undefined {
     if (op === "sub" || op === "xor") return number(0n);
     if (op === "and" || op === "or") return a;
   }
+  // x + (y - x)  =  y;  (x + y) - x  =  y
+  if (op === "add" && b.op === "sub" && b.args[1] === a) return b.args[0];
+  if (op === "add" && a.op === "sub" && a.args[1] === b) return a.args[0];
+  if (op === "sub" && a.op === "add" && a.args.includes(b)) return a.args[a.args[0] === b ? 1 : 0];
+  if ((op === "and" || op === "or") && isCompare(a.op) && isCompare(b.op)) return foldRange(func, op, a, b, make);
   if (!isConst(b)) return op === "sub" && isConst(a) ? undefined : foldSymbol(func, op, a, b);
   const imm = b.imm;
   const ones = truncate(type, -1n);
@@ -236,6 +244,44 @@ function foldSymbol(func: Func, op: Op, a: Value, b: Value): Value | undefined {
   if (op !== "add" || b.op !== "symbol" || a.op !== "add" || !isConst(a.args[1]!)) return undefined;
   const sum = symbolAddress(func, b.symbol, b.imm + signed(64, a.args[1]!.imm));
   return makeValue(func, a.block, "add", 64, [a.args[0]!, sum], { at: a.at });
+}
+
+/** Bounds (inclusive) of the unsigned values for which a comparison with a constant holds; undefined for others. */
+function rangeOf(compare: Value): readonly [low: bigint, high: bigint] | undefined {
+  const [x, limit] = compare.args as [Value, Value];
+  if (limit.op !== "const") return undefined;
+  const most = truncate(x.type, -1n);
+  switch (compare.op) {
+    case "eq":
+      return [limit.imm, limit.imm];
+    case "lt_u":
+      return limit.imm === 0n ? undefined : [0n, limit.imm - 1n];
+    case "le_u":
+      return [0n, limit.imm];
+    case "gt_u":
+      return limit.imm === most ? undefined : [limit.imm + 1n, most];
+    case "ge_u":
+      return [limit.imm, most];
+    default:
+      return undefined;
+  }
+}
+
+/** Two comparisons of one value with constants as one. */
+function foldRange(func: Func, op: "and" | "or", a: Value, b: Value, make: Make): Value | undefined {
+  const x = a.args[0]!;
+  if (x !== b.args[0]) return undefined;
+  const type: IntType = x.type || 64;
+  const [r, s] = [rangeOf(a), rangeOf(b)];
+  if (r === undefined || s === undefined) return undefined;
+  const [inner, outer] = r[0] < s[0] ? [s, r] : [r, s];
+  const low = op === "and" ? inner[0] : outer[0];
+  const high = op === "and" && outer[1] < inner[1] ? outer[1] : inner[1];
+  if (op === "and") {
+    if (low > high) return constant(func, 32, 0n);
+  } else if (inner[0] > outer[1] + 1n || high < outer[1]) return undefined;
+  const shifted = low === 0n ? x : make("add", type, x, constant(func, type, -low));
+  return make("le_u", 32, shifted, constant(func, type, high - low));
 }
 
 function foldSelect(func: Func, value: Value): Value | undefined {

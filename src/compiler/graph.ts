@@ -1,5 +1,5 @@
 /** Questions about the control flow graph, and its upkeep. */
-import { type Block, type Func, phis, removePred, type Value } from "./ir.ts";
+import { append, type Block, type Func, newBlock, phis, removePred, type Value } from "./ir.ts";
 
 /** Blocks that can be reached, each after its predecessors except along back edges. */
 export function reversePostorder(func: Func): Block[] {
@@ -98,14 +98,19 @@ export function loopDepths(func: Func): Map<Block, number> {
   return depths;
 }
 
-/** Redirects the edge `from` → `old` to `to`, whose phis get `args`. */
-export function redirect(from: Block, old: Block, to: Block, args: readonly Value[]): void {
-  removePred(old, from);
-  from.end.targets[from.end.targets.indexOf(old)] = to;
+/** A new edge on the side of `to`, whose phis get `args`. */
+export function newEdge(from: Block, to: Block, args: readonly Value[]): void {
   to.preds.push(from);
   phis(to).forEach((phi, i) => {
     phi.args.push(args[i]!);
   });
+}
+
+/** Redirects the edge `from` → `old` to `to`, whose phis get `args`. */
+export function redirect(from: Block, old: Block, to: Block, args: readonly Value[]): void {
+  removePred(old, from);
+  from.end.targets[from.end.targets.indexOf(old)] = to;
+  newEdge(from, to, args);
 }
 
 /** Makes the end of `block` a jump to `target`, one of its targets. */
@@ -125,6 +130,25 @@ export function splitEdge(func: Func, from: Block, to: Block): Block {
   func.blocks.push(middle);
   from.end.targets[from.end.targets.indexOf(to)] = middle;
   to.preds[to.preds.indexOf(from)] = middle;
+  return middle;
+}
+
+/** A block through which all edges `from` → `to` go; it has the phis that this takes. */
+export function joinEdges(func: Func, from: readonly Block[], to: Block): Block {
+  const middle = newBlock(func);
+  middle.end = { kind: "jump", args: [], targets: [to], cases: [], at: to.end.at };
+  const indexes = from.map((block) => to.preds.indexOf(block));
+  const values = phis(to).map((phi) => {
+    const args = indexes.map((index) => phi.args[index]!);
+    const [first] = args;
+    return args.every((arg) => arg === first) ? first! : append(func, middle, "phi", phi.type, args, { at: phi.at });
+  });
+  for (const block of from) {
+    removePred(to, block);
+    block.end.targets[block.end.targets.indexOf(to)] = middle;
+    middle.preds.push(block);
+  }
+  newEdge(middle, to, values);
   return middle;
 }
 

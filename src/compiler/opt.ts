@@ -1,7 +1,10 @@
 /** The optimiser: value numbering with folding, dead code elimination, tidying of the graph, in rounds. */
+import { branchOnJoined, splitBranches, splitSelects } from "./branches.ts";
 import { fold } from "./fold.ts";
 import { dominates, dominators, makeJump, mapUses, prune, redirect } from "./graph.ts";
+import { mergeInductions } from "./induction.ts";
 import { type Block, type Func, isPure, phis, type Value } from "./ir.ts";
+import { sinkIncrements, sinkValues } from "./motion.ts";
 import { rotateLoops, threadJumps } from "./thread.ts";
 
 const leafKey = (value: Value): string =>
@@ -52,6 +55,11 @@ function numberValues(func: Func): boolean {
         if (simpler !== undefined) {
           replace(original, resolve(simpler));
           continue;
+        }
+        for (const arg of value.args) {
+          if (arg.id < fresh || isLeaf(arg)) continue;
+          arg.block = block;
+          kept.push(arg);
         }
         value.block = block;
         if (value !== original) alias.set(original, value);
@@ -194,10 +202,28 @@ function simplify(func: Func): void {
   }
 }
 
+/** Makes branches of conditions. */
+function separate(func: Func): void {
+  const split = splitBranches(func);
+  if (!branchOnJoined(func) && !split) return;
+  simplify(func);
+  sinkValues(func);
+}
+
+function thread(func: Func): void {
+  for (let round = 0; round < 8 && threadJumps(func); round++) simplify(func);
+}
+
 /** Optimises `func` in place. */
 export function optimise(func: Func): void {
   simplify(func);
-  for (let round = 0; round < 8 && threadJumps(func); round++) simplify(func);
+  separate(func);
+  thread(func);
   if (rotateLoops(func)) simplify(func);
-  for (let round = 0; round < 8 && threadJumps(func); round++) simplify(func);
+  if (mergeInductions(func)) simplify(func);
+  separate(func);
+  thread(func);
+  if (splitSelects(func)) simplify(func);
+  sinkValues(func);
+  sinkIncrements(func);
 }

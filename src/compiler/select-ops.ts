@@ -135,11 +135,23 @@ function compareOperands(s: Selection, compare: Value): Cond {
   return CONDITION[op];
 }
 
+/** Whether `operand` holds a variable of a loop whose next round `value` is: best in the same register. */
+function continues(value: Value, operand: Value): boolean {
+  let start = operand;
+  for (let i = 0; i < 3 && start.op !== "phi" && start.args.length > 0; i++) start = start.args[0]!;
+  return start.op === "phi" && start !== operand && isNext(value, start, 0);
+}
+
+/** Whether `phi` takes `value`, if by way of other phis. */
+const isNext = (value: Value, phi: Value, depth: number): boolean =>
+  phi.args.includes(value) ||
+  (depth < 2 && phi.args.some((arg) => arg !== phi && arg.op === "phi" && isNext(value, arg, depth + 1)));
+
 /** Two-operand arithmetic: to = a op b. */
 function emitAlu(s: Selection, op: AluOp, value: Value, to: Reg): void {
   const width = widthOf(value);
   let [a, b] = value.args as [Value, Value];
-  if (op !== "sub" && s.canFold(a) && a.bits === width && !s.canFold(b)) [a, b] = [b, a];
+  if (op !== "sub" && ((s.canFold(a) && a.bits === width && !s.canFold(b)) || continues(value, b))) [a, b] = [b, a];
   const source = s.source(width, b);
   s.copyOf(width, a, to);
   s.emit("alu", width, reg(to), source, { sub: op });

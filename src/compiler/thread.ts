@@ -4,7 +4,7 @@
  * once before the loop and then at its bottom (loop rotation).
  */
 import { fold } from "./fold.ts";
-import { dominates, dominators, loops, prune, redirect, splitEdge } from "./graph.ts";
+import { dominates, dominators, joinEdges, loops, prune, redirect, splitEdge } from "./graph.ts";
 import { type Block, type Func, isPure, makeValue, phis, type Value } from "./ir.ts";
 
 /** Greatest number of values (phis not counted) in a block that is duplicated. */
@@ -152,9 +152,14 @@ export function rotateLoops(func: Func): boolean {
     if (!header.end.targets.some((target) => !blocks.has(target))) continue;
     if (blocks.size === 1) continue;
     const outside = header.preds.filter((pred) => !blocks.has(pred));
-    if (outside.length !== 1) continue;
-    const from = outside[0]!;
-    const preheader = from.end.kind === "jump" ? from : splitEdge(func, from, header);
+    const [from] = outside;
+    if (from === undefined) continue;
+    const preheader =
+      outside.length > 1
+        ? joinEdges(func, outside, header)
+        : from.end.kind === "jump"
+          ? from
+          : splitEdge(func, from, header);
     duplicate(func, header, preheader);
     changed = true;
   }

@@ -181,6 +181,7 @@ const BASELINE: ReadonlySet<CpuidFeature> = new Set([
   CpuidFeature.BMI1, // tzcnt, which is bsf where it is not known
   CpuidFeature.SSE2, // mfence
   CpuidFeature.FSGSBASE,
+  CpuidFeature.MULTIBYTENOP,
 ]);
 
 function checkInstruction(unit: CodeUnit, insn: Instruction): string[] {
