@@ -12,7 +12,8 @@ import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
 import { Image } from "./elf";
-import { openImage } from "./functions";
+import { Extent } from "./frames";
+import { functionAt, openImage } from "./functions";
 import { Insn } from "./insn";
 import { holdsStubs, patchByJump } from "./jump";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
@@ -34,7 +35,8 @@ let reportedJit: bool = false;
 
 const MOST_SITES: u32 = 8192;
 const SCRATCH: usize = 1 << 16;
-const BATCH_AT: usize = offsetof<Image>() + offsetof<Insn>();
+const EXTENT_AT: usize = offsetof<Image>() + offsetof<Insn>();
+const BATCH_AT: usize = EXTENT_AT + offsetof<Extent>();
 const HEAD: usize = BATCH_AT + BATCH_SIZE;
 const PAGES: usize = ((HEAD + (<usize>MOST_SITES) * offsetof<Site>() + 4095) & ~4095) + SCRATCH;
 const SLASH: u8 = 0x2f;
@@ -105,6 +107,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     report(mapping, end);
     count = MOST_SITES;
   }
+  const extent = changetype<Extent>(<usize>pages + EXTENT_AT);
   const batch = changetype<PatchBatch>(<usize>pages + BATCH_AT);
   batch.text = text;
   let reported: u32 = 0;
@@ -113,7 +116,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     if (site.verdict == VERDICT_NOT) continue;
     if (takesCall(site)) {
       addSite(batch, site.address);
-    } else if (takesJump(site) && patchByJump(text, maps, site, end, insn)) {
+    } else if (takesJump(site) && patchByJump(text, maps, site, functionEnd(image, site, start, end, extent), insn)) {
       patchedSites++;
     } else {
       leftSites++;
@@ -135,6 +138,12 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
  */
 function takesCall(site: Site): bool {
   return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
+}
+
+/** Where the function of a site ends: by its unwind table, or else where the next one starts. */
+function functionEnd(image: Image, site: Site, start: usize, end: usize, extent: Extent): usize {
+  functionAt(image, site.address, start, end, extent);
+  return extent.end > site.address ? extent.end : extent.next;
 }
 
 function takesJump(site: Site): bool {

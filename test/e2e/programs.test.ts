@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { callsByProcess, fixture, nameOf, run, scratch, strace, zpoline } from "./run.ts";
 
 /** What is said of a program that makes code at run time (node): the only gap that any of these has. */
-const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time .*\n/;
+const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time.*\n/;
 
 const sh = (script: string) => ["bash", "-c", script];
 
