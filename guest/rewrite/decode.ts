@@ -76,8 +76,8 @@ import {
   THREE_38,
   THREE_3A,
   TWO,
-  VECTOR,
 } from "./opcodes";
+import { vectorEntry, xopEntry } from "./vector";
 
 /**
  * Decodes the instruction at `address`, reading nothing at or after `end`. Returns its length, 0 when there is no
@@ -258,26 +258,6 @@ function impliedPrefix(prefixes: u32): u32 {
   if (prefixes & PREFIX_F3) return 2;
   if (prefixes & PREFIX_F2) return 3;
   return prefixes & PREFIX_66;
-}
-
-/** The table entry of a VEX or EVEX opcode, 0 when it does not exist. */
-function vectorEntry(map: u32, op: u32, implied: u32, evex: bool): u32 {
-  if (map == 0 || map == 4 || map > 6) return 0;
-  const row = map > 4 ? map - 2 : map - 1;
-  if (!((<u32>unchecked(VECTOR[(row << 8) | op]) >> (evex ? implied + 4 : implied)) & 1)) return 0;
-  if (map == 3) return OP_MODRM | IMM_8;
-  if (map != 1) return OP_MODRM;
-  if (op == 0x77) return OP_ADDRESS_ONLY; // vzeroupper, vzeroall: no operand
-  return (op & 0xfc) == 0x70 || op == 0xc2 || (op >= 0xc4 && op <= 0xc6) ? OP_MODRM | IMM_8 : OP_MODRM;
-}
-
-/** The table entry of an XOP opcode: the map alone decides the length, and no opcode is refused. */
-// @ts-ignore: decorator
-@inline
-function xopEntry(map: u32): u32 {
-  if (map == 8) return OP_MODRM | IMM_8;
-  if (map == 9) return OP_MODRM;
-  return map == 10 ? OP_MODRM | IMM_Z : 0;
 }
 
 /** Whether a register operand that is written is rsp. Byte operations reach spl only with REX; else 4 is ah. */
