@@ -39,11 +39,14 @@ import {
 @external("symbol", "zp_actions")
 declare function zp_actions(): usize;
 
-/** ACTION_* bits of a number; what lies beyond the table is no system call. */
+/** Of all numbers beyond the table, none of which is a system call: recorded with the rest, or left to the kernel. */
+let beyondTable: u32 = 0;
+
+/** ACTION_* bits of a number. */
 // @ts-ignore: decorator
 @inline
 export function actionOf(nr: u32): u32 {
-  return nr < <u32>ACTION_NUMBERS ? <u32>load<u8>(zp_actions() + <usize>nr) : 0;
+  return nr < <u32>ACTION_NUMBERS ? <u32>load<u8>(zp_actions() + <usize>nr) : beyondTable;
 }
 
 function mark(nr: u64, action: u32): void {
@@ -80,6 +83,7 @@ export function setActions(): void {
     for (let nr: u32 = 0; nr < <u32>ACTION_NUMBERS; nr++) {
       if (recorded(nr)) mark(nr, ACTION_RECORD);
     }
+    if (recorded(ACTION_NUMBERS)) beyondTable = ACTION_RECORD;
   }
   if (hookVariable) setBuiltInHook(hookVariable);
 }

@@ -1,8 +1,10 @@
 /**
- * The `jump` patch, for a call site in a function that uses its red zone: the instruction right before the `syscall`
- * loads a constant (`mov $number, %eax` as a rule), in five bytes, as many as a near jump to a stub of the site's own. The
- * stub loads the constant and does not touch the stack. The `syscall` stays where it is; nothing leads to it any more,
- * because no branch of the function enters between the two (checked).
+ * The `jump` patch, for a call site that must not become `call *%rax`: its function uses the red zone, or the number in
+ * rax can be anything (libc's `syscall()`), and a number beyond the sled would lead nowhere.
+ *
+ * The instruction right before the `syscall`, of five bytes or more (a `mov` as a rule), is replaced by a near jump to a
+ * stub of the site's own, which holds a copy of it and does not touch the stack. The `syscall` stays where it is; nothing
+ * leads to it any more, because no branch of the function enters between the two (checked).
  *
  * Who runs this: as rewrite.ts says. The page of stubs is never writable: it is filled through /proc/self/mem.
  */
@@ -17,7 +19,21 @@ import {
   SYS_MMAP,
 } from "../std/sys";
 import { decode } from "./decode";
-import { Insn, RELATIVE } from "./insn";
+import {
+  CALL,
+  HAS_MODRM,
+  INDIRECT,
+  Insn,
+  INT_80,
+  MAP_ONE,
+  RELATIVE,
+  RETURN,
+  RIP,
+  STOPS,
+  SYSCALL,
+  SYSENTER,
+  WRITES_SP,
+} from "./insn";
 import { mappingAt, Maps } from "./maps";
 import { writeText } from "./patch";
 import { Site } from "./sites";
@@ -26,10 +42,9 @@ import { Site } from "./sites";
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
 
-/** `mov $imm32, %r32` without prefix: the opcode holds the register. */
-const MOV_CONSTANT: u8 = 0xb8;
 const JUMP_SIZE: usize = 5;
-const STUB_SIZE: usize = 32;
+/** The copied instruction has at most 15 bytes; 21 follow. */
+const STUB_SIZE: usize = 40;
 const STUBS_SIZE: usize = 4096;
 /** A near jump reaches 2 GiB; half of that leaves room for the module itself. */
 const REACH: usize = 1 << 30;
@@ -40,28 +55,26 @@ const GAP: usize = 1 << 21;
 let stubs: usize = 0;
 let taken: usize = 0;
 
-/** Whether [start, start + size) holds jump stubs. */
-export function holdsStubs(start: usize): bool {
-  return start == stubs;
-}
-
 /** Guards the page of stubs and the buffer below. Not waited for without end: a signal handler may have interrupted its owner. */
 const lock: StaticArray<u32> = [0];
 const LOCK_TRIES: u32 = 1 << 20;
 /** What is written next: a stub, or the jump to it. */
-const buffer: StaticArray<u64> = [0, 0, 0, 0];
+const buffer: StaticArray<u64> = [0, 0, 0, 0, 0];
 
-/** False when it could not be done: nothing changed. `insn` is scratch memory; `end` bounds the function. */
-export function patchByJump(text: i64, maps: Maps, site: Site, end: usize, insn: Insn): bool {
-  const jump = site.address - JUMP_SIZE;
-  if (failed(text) || !site.start || jump < site.start) return false;
-  if ((load<u8>(jump) & 0xf8) != MOV_CONSTANT || !isAlone(insn, site.start, end, site.address)) return false;
+/** Control flow, and addresses relative to the instruction: what cannot be copied elsewhere, or must not be. */
+const IMMOVABLE: u32 = RELATIVE | CALL | RETURN | INDIRECT | STOPS | SYSCALL | SYSENTER | INT_80 | WRITES_SP;
+
+/** False when it could not be done: nothing changed. `insn` is scratch memory. */
+export function patchByJump(text: i64, maps: Maps, site: Site, insn: Insn): bool {
+  const length = failed(text) || !site.end ? 0 : movableBefore(insn, site.start, site.end, site.address);
+  if (!length) return false;
   for (let tries: u32 = 0; atomic.cmpxchg<u32>(changetype<usize>(lock), 0, 1); tries++) {
     if (tries > LOCK_TRIES) return false;
     pause();
   }
-  const stub = takeStub(maps, jump);
-  const done = stub != 0 && writeStub(text, stub, site) && writeJump(text, jump, stub);
+  const moved = site.address - length;
+  const stub = takeStub(maps, moved);
+  const done = stub != 0 && writeStub(text, stub, moved, length) && writeJump(text, moved, stub);
   atomic.store<u32>(changetype<usize>(lock), 0);
   return done;
 }
@@ -74,36 +87,60 @@ function writeJump(text: i64, jump: usize, stub: usize): bool {
 }
 
 /**
- * Whether, decoded from its start, the function has an instruction of five bytes right before `address`, and no direct
- * branch to `address`.
+ * Length of the instruction right before `address`, if it has room for a near jump and can be moved, and no direct branch
+ * of the function leads to `address`; else 0.
  */
-function isAlone(insn: Insn, start: usize, end: usize, address: usize): bool {
-  let found = false;
+function movableBefore(insn: Insn, start: usize, end: usize, address: usize): usize {
+  let before: usize = 0;
   for (let p = start; p < end; ) {
     const length: usize = decode(insn, p, end);
-    if (length && insn.flags & RELATIVE && insn.target == address) return false;
-    if (length == JUMP_SIZE && p + length == address) found = true;
+    if (length && insn.flags & RELATIVE && insn.target == address) return 0;
+    if (length >= JUMP_SIZE && p + length == address) {
+      if (insn.flags & IMMOVABLE || (insn.flags & HAS_MODRM && <u32>insn.base == RIP)) return 0;
+      before = length;
+    }
     p += length ? length : 1;
   }
-  return found;
+  return before;
+}
+
+/** Whether no instruction of the function before `address` sets rax to a constant: the number is an argument. */
+export function takesAnyNumber(insn: Insn, start: usize, address: usize): bool {
+  if (!start) return false;
+  for (let p = start; p < address; ) {
+    const length: usize = decode(insn, p, address);
+    if (length && setsRaxToConstant(insn)) return false;
+    p += length ? length : 1;
+  }
+  return true;
+}
+
+/** `mov $imm, %eax`, `mov $imm, %rax`, `xor %eax, %eax`, and `lea imm(%reg), %eax`, by which compilers derive one from another. */
+function setsRaxToConstant(insn: Insn): bool {
+  if (insn.map != MAP_ONE || insn.rex & 5) return false;
+  const op = <u32>insn.opcode;
+  if (op == 0xb8) return true;
+  if (op == 0xc7 || op == 0x31 || op == 0x33) return insn.modrm == 0xc0;
+  return op == 0x8d && (insn.modrm & 0x38) == 0;
 }
 
 /**
- *     b8+r CONSTANT    mov $CONSTANT, %r32
+ *     …                the moved instruction
  *     48 8d 0d AFTER   lea AFTER(%rip), %rcx
  *     ff 25 00000000   jmp *0(%rip)
  *     ENTRY            the entry stub
  */
-function writeStub(text: i64, stub: usize, site: Site): bool {
+function writeStub(text: i64, stub: usize, moved: usize, length: usize): bool {
   const bytes = changetype<usize>(buffer);
-  const after = site.address + 2;
-  memory.copy(bytes, site.address - JUMP_SIZE, JUMP_SIZE);
-  store<u32>(bytes, 0x0d8d48, 5);
-  store<u32>(bytes, <u32>(after - (stub + 12)), 8);
-  store<u16>(bytes, 0x25ff, 12);
-  store<u32>(bytes, 0, 14);
-  store<u64>(bytes, zp_jump_entry(), 18);
-  return writeText(text, stub, bytes, 26);
+  memory.copy(bytes, moved, length);
+  const tail = bytes + length;
+  const after = moved + length + 2;
+  store<u32>(tail, 0x0d8d48);
+  store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
+  store<u16>(tail, 0x25ff, 7);
+  store<u32>(tail, 0, 9);
+  store<u64>(tail, zp_jump_entry(), 13);
+  return writeText(text, stub, bytes, length + 21);
 }
 
 /** Room for one stub that a near jump at `near` reaches; 0 when there is none. */

@@ -12,10 +12,9 @@ import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
 import { Image } from "./elf";
-import { Extent } from "./frames";
-import { functionAt, openImage } from "./functions";
+import { openImage } from "./functions";
 import { Insn } from "./insn";
-import { holdsStubs, patchByJump } from "./jump";
+import { patchByJump, takesAnyNumber } from "./jump";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
 import { addSite, BATCH_SIZE, closeText, flush, openText, PatchBatch } from "./patch";
 import { RED_ZONE_YES } from "./redzone";
@@ -35,8 +34,7 @@ let reportedJit: bool = false;
 
 const MOST_SITES: u32 = 8192;
 const SCRATCH: usize = 1 << 16;
-const EXTENT_AT: usize = offsetof<Image>() + offsetof<Insn>();
-const BATCH_AT: usize = EXTENT_AT + offsetof<Extent>();
+const BATCH_AT: usize = offsetof<Image>() + offsetof<Insn>();
 const HEAD: usize = BATCH_AT + BATCH_SIZE;
 const PAGES: usize = ((HEAD + (<usize>MOST_SITES) * offsetof<Site>() + 4095) & ~4095) + SCRATCH;
 const SLASH: u8 = 0x2f;
@@ -83,9 +81,9 @@ function isForeign(mapping: Mapping): bool {
   return false;
 }
 
-/** Page 0, the pages of the slots and those of jump stubs are anonymous and executable, too. */
+/** Page 0 and the pages of the slots are anonymous and executable, too. */
 function isOurs(mapping: Mapping): bool {
-  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000 || holdsStubs(mapping.start);
+  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000;
 }
 
 function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usize): void {
@@ -107,17 +105,17 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     report(mapping, end);
     count = MOST_SITES;
   }
-  const extent = changetype<Extent>(<usize>pages + EXTENT_AT);
   const batch = changetype<PatchBatch>(<usize>pages + BATCH_AT);
   batch.text = text;
   let reported: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
-    if (takesCall(site)) {
-      addSite(batch, site.address);
-    } else if (takesJump(site) && patchByJump(text, maps, site, functionEnd(image, site, start, end, extent), insn)) {
+    const wantsJump = needsJump(site, insn);
+    if (wantsJump && patchByJump(text, maps, site, insn)) {
       patchedSites++;
+    } else if (takesCall(site)) {
+      addSite(batch, site.address);
     } else {
       leftSites++;
       // Bytes that no instruction is known to lead to, among bytes that are no instructions, are data.
@@ -140,14 +138,10 @@ function takesCall(site: Site): bool {
   return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
 }
 
-/** Where the function of a site ends: by its unwind table, or else where the next one starts. */
-function functionEnd(image: Image, site: Site, start: usize, end: usize, extent: Extent): usize {
-  functionAt(image, site.address, start, end, extent);
-  return extent.end > site.address ? extent.end : extent.next;
-}
-
-function takesJump(site: Site): bool {
-  return site.verdict == VERDICT_SITE && !site.sysenter && !needsRedZone(site.number);
+/** Whether a jump patch is better, or the only one; never for a call that needs the red zone itself. */
+function needsJump(site: Site, insn: Insn): bool {
+  if (site.verdict != VERDICT_SITE || site.sysenter || needsRedZone(site.number)) return false;
+  return site.redZone == RED_ZONE_YES || (site.number < 0 && takesAnyNumber(insn, site.start, site.address));
 }
 
 function report(mapping: Mapping, address: usize): void {

@@ -78,7 +78,7 @@ export const RING_H_ROOT = 44;
 
 export const RING_TABLE = 4096;
 export const RING_ROW_SIZE = 32;
-/** Numbers below this have a row; greater ones are recorded with raw arguments. */
+/** Numbers below this have a row; greater ones are recorded with raw arguments, if the last row is recorded. */
 export const RING_ROWS = 512;
 export const RING_CHUNK_TABLE = 24576;
 export const RING_CHUNK_ENTRY = 64;

@@ -94,7 +94,7 @@ describe("same output and exit status as natively", () => {
     expect(last).toMatch(/\+\+\+ (exited with \d+|killed by SIG\w+) \+\+\+$/);
   });
 
-  test.each(["registers.c", "processes.c"])("%s", (source) => {
+  test.each(["registers.c", "processes.c", "numbers.c"])("%s", (source) => {
     const program = fixture(source);
     const native = run([program]);
     expect(native.status).toBe(0);
