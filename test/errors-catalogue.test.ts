@@ -17,7 +17,7 @@ function thrown(directory: string): Set<string> {
 }
 
 const catalogue = readFileSync(join(root, "docs/errors.md"), "utf8");
-const rows = [...catalogue.matchAll(/^\| `([A-Z0-9_]+)` \| (.*) \| (.*) \|$/gm)];
+const rows = [...catalogue.matchAll(/^\| `([A-Z0-9_]+)` *\| (.*) \| (.*) \|$/gm)];
 const documented = rows.map(([, code = ""]) => code);
 
 test("docs/errors.md has every code, once, with cause and fix", () => {
