@@ -1,6 +1,7 @@
 /** Drives the AssemblyScript compiler, in memory: guest TypeScript to WebAssembly with 64-bit addresses. */
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { type DebugProgram, debugProgram } from "./debug-program.ts";
 import { CompileError, type Diagnostic, type SourcePlace } from "./diagnostics.ts";
 import { Early } from "./refusals.ts";
 import { SourceMap } from "./sourcemap.ts";
@@ -14,6 +15,7 @@ export interface AscOutput {
   readonly dataEnd: bigint;
   /** The program before optimisation. */
   readonly early: Early;
+  readonly debug: DebugProgram;
 }
 
 export interface AscInput {
@@ -88,13 +90,15 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
   const sources = new Sources(root);
   let dataEnd = BigInt(memoryBase);
   let early: Early | undefined;
+  let debug: DebugProgram = { functions: new Map(), globals: new Map(), types: new Map() };
   let refusal: CompileError | undefined;
   const hooks: Hooks = {
     onData: (end) => {
       dataEnd = end;
     },
     // asc would wrap an error thrown here in one of its own.
-    onModule: (module) => {
+    onModule: (module, program) => {
+      debug = debugProgram(program);
       try {
         early = checkEarly(module);
       } catch (error) {
@@ -152,5 +156,6 @@ export async function runAsc({ entry, root, memoryBase }: AscInput): Promise<Asc
     sourceMap: files.get("out.wasm.map") as string,
     dataEnd,
     early,
+    debug,
   };
 }

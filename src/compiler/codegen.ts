@@ -1,6 +1,7 @@
 /** Machine instructions to bytes: frame, prologue and epilogue with their unwind rows, line rows, jump tables. */
 import { forwardJumps, layout, loopHeads } from "./blocks.ts";
 import type { SourcePlace } from "./diagnostics.ts";
+import { type Holder, Holders } from "./holders.ts";
 import type { TrapReason } from "./ir.ts";
 import {
   CALLEE_SAVED,
@@ -13,7 +14,7 @@ import {
   type Reg,
   visit,
 } from "./machine.ts";
-import type { CodeUnit, DataUnit, UnwindRow } from "./object.ts";
+import type { CodeUnit, DataUnit, UnwindRow, VariablePlace } from "./object.ts";
 import { copyTails, hoistMoves } from "./tails.ts";
 import {
   type AluOp,
@@ -74,6 +75,16 @@ export interface GenerateOptions {
   readonly place: (at: number) => SourcePlace | undefined;
   /** Not given, or no answer: the trap is an undefined instruction and nothing else. */
   readonly trap?: (reason: TrapReason, at: number) => TrapCall | undefined;
+  /** The parameters, for debuggers; all of them or none. */
+  readonly parameters?: readonly Parameter[];
+}
+
+export interface Parameter {
+  readonly name: string;
+  /** Name of its type. */
+  readonly type: string;
+  /** In bits. */
+  readonly width: number;
 }
 
 export interface Generated {
@@ -95,6 +106,10 @@ class Generator {
   readonly #traps: { readonly label: Label; readonly inst: Inst }[] = [];
   readonly #options: GenerateOptions;
   #trapAt: number | undefined;
+  #holders: Holders | undefined;
+  /** Where each parameter lies from a label on. */
+  readonly #moves: { readonly label: Label; readonly parameter: number; readonly holder: Holder | undefined }[] = [];
+  #held: (Holder | undefined)[] = [];
   #lastPlace: SourcePlace | undefined;
   #rows: UnwindRow["saved"] = [];
 
@@ -122,17 +137,24 @@ class Generator {
     copyTails(this.#func);
     const order = layout(this.#func);
     for (const block of order) this.#labels.set(block, this.#a.label());
+    const widths = this.#options.parameters?.map(({ width }) => width) ?? [];
+    this.#holders = widths.length === 0 ? undefined : new Holders(this.#func, widths);
     this.#line(order[0]!.insts[0]?.at ?? 0);
+    this.#hold(this.#holders?.in(order[0]!)[0]);
     this.#prologue();
     const heads = loopHeads(order);
     order.forEach((block, i) => {
       if (heads.has(block)) this.#a.align(LOOP_ALIGNMENT);
       this.#a.bind(this.#labels.get(block)!);
+      const held = this.#holders?.in(block);
       block.insts.forEach((inst, index) => {
         this.#line(inst.at);
+        // What follows the return of a function is not known to be reached with its frame.
+        this.#hold(inst.op === "ret" ? held?.[index]?.map(() => undefined) : held?.[index]);
         this.#emit(inst, block.insts, index, order[i + 1]);
       });
     });
+    this.#hold(this.#held.map(() => undefined));
     for (const trap of this.#traps) {
       this.#line(trap.inst.at);
       this.#a.bind(trap.label);
@@ -140,7 +162,41 @@ class Generator {
     }
     const code = this.#a.finish(this.#func.name);
     const frame = 8 * this.#saved.length + this.#size + (this.#func.aligned ? 8 : 0);
-    return { code, tables: this.#tables(), frame, trapAt: this.#trapAt };
+    const { parameters } = this.#options;
+    const variables = parameters?.map(({ name, type }, i) => ({ name, type, places: this.#places(i) }));
+    return {
+      code: variables === undefined ? code : { ...code, parameters: variables },
+      tables: this.#tables(),
+      frame,
+      trapAt: this.#trapAt,
+    };
+  }
+
+  /** Notes which parameters have moved. */
+  #hold(held: readonly (Holder | undefined)[] | undefined): void {
+    held?.forEach((holder, parameter) => {
+      const last = this.#held[parameter];
+      if (last?.kind === holder?.kind && last?.number === holder?.number) return;
+      this.#held[parameter] = holder;
+      this.#moves.push({ label: this.#a.bind(), parameter, holder });
+    });
+  }
+
+  #places(parameter: number): VariablePlace[] {
+    const moves = this.#moves.filter((move) => move.parameter === parameter);
+    return moves.flatMap(({ label, holder }, i) => {
+      const [from, to] = [this.#a.offsetOf(label), this.#a.offsetOf(moves[i + 1]?.label ?? label)];
+      return holder === undefined || from === to ? [] : [{ from, to, ...this.#baseOf(holder) }];
+    });
+  }
+
+  #baseOf({ kind, number }: Holder): Pick<VariablePlace, "base" | "value"> {
+    if (kind === "register") return { base: "register", value: REGISTERS[number]!.dwarf };
+    if (kind === "incoming") return { base: "cfa", value: 8 * number };
+    const fromRsp = 8 * (this.#func.outgoing + number);
+    // Where the stack is aligned the distance between rsp and the CFA is not known.
+    if (this.#func.aligned) return { base: "rsp", value: fromRsp };
+    return { base: "cfa", value: fromRsp - this.#size - 8 * this.#saved.length - 8 };
   }
 
   #line(at: number): void {

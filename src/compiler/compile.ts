@@ -131,6 +131,7 @@ export async function compileGuest({
       data: { base: BigInt(FIRST_BASE), end: first.dataEnd },
       place,
       onTrap,
+      debug: first.debug,
     }),
   );
   if (maxStack !== undefined) refuseDepth({ object, entries }, maxStack);

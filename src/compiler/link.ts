@@ -7,7 +7,7 @@
  */
 import { alignUp } from "../elf/bytes.ts";
 import { ZpolineError } from "../errors.ts";
-import type { CodeUnit, DataUnit, ObjectFile, Reloc } from "./object.ts";
+import type { CodeUnit, DataUnit, DebugType, ObjectFile, Reloc } from "./object.ts";
 
 export const PAGE = 4096;
 
@@ -47,6 +47,13 @@ export interface PlacedCode {
   readonly address: number;
 }
 
+/** A variable in the data, for debuggers. */
+export interface PlacedVariable {
+  readonly name: string;
+  readonly type: string;
+  readonly address: number;
+}
+
 /** Eight bytes at `at` hold `target`, an address in the image: to be moved with the image (R_X86_64_RELATIVE). */
 export interface RelativeFixup {
   readonly at: number;
@@ -62,6 +69,8 @@ export interface LinkedImage {
   readonly dynamicAddress: number;
   readonly regions: Readonly<Record<RegionName, Region>>;
   readonly code: readonly PlacedCode[];
+  readonly variables: readonly PlacedVariable[];
+  readonly types: ReadonlyMap<string, DebugType>;
   /** In the order of the input. */
   readonly symbols: ReadonlyMap<string, LinkedSymbol>;
   /** Ascending by `at`. Empty when the image has a fixed base. */
@@ -131,9 +140,23 @@ export function link(objects: readonly ObjectFile[], options: LinkOptions = {}):
     dynamicAddress,
     regions: contents,
     code: text.pieces.map((piece) => ({ unit: piece.unit as CodeUnit, address: piece.address })),
+    variables: placedVariables(placements),
+    types: new Map(objects.flatMap((object) => [...(object.types ?? [])])),
     symbols,
     relative,
   };
+}
+
+function placedVariables(placements: Readonly<Record<RegionName, Placement>>): PlacedVariable[] {
+  return Object.values(placements).flatMap(({ pieces }) =>
+    pieces.flatMap(({ unit, address }) =>
+      ("variables" in unit ? (unit.variables ?? []) : []).map(({ name, type, offset }) => ({
+        name,
+        type,
+        address: address + offset,
+      })),
+    ),
+  );
 }
 
 function regionOf(unit: DataUnit, positionIndependent: boolean): RegionName {

@@ -1,6 +1,7 @@
 /** One WebAssembly module to one object: symbols, functions, globals, tables, static data. */
 import { type Callee, callees, deepestChain, maxStacks } from "./callgraph.ts";
-import { generate } from "./codegen.ts";
+import { generate, type Parameter } from "./codegen.ts";
+import type { DebugFunction, DebugProgram } from "./debug-program.ts";
 import { type SourcePlace, WasmRefusal } from "./diagnostics.ts";
 import type { Func, Value } from "./ir.ts";
 import { type GlobalUse, intType, lowerFunction, type ModuleContext } from "./lower.ts";
@@ -30,6 +31,8 @@ export interface WasmOptions {
    * of that name is called with the address of a message, and must not return.
    */
   readonly onTrap?: "abort" | (string & {});
+  /** What debuggers are told. */
+  readonly debug?: DebugProgram;
   /** Bytes of linear memory; an access beyond them traps. Unlimited if not given. */
   readonly memoryLimit?: bigint;
   /** Recursion is accepted; the stack bound is then unknown. */
@@ -193,10 +196,13 @@ class ModuleCompiler {
     const marks: Record<string, number> = {};
     const relocs: Reloc[] = [];
     const values: bigint[] = [];
+    const variables: { name: string; type: string; offset: number }[] = [];
     globals.forEach(({ type, mutable, init }, i) => {
       if (!mutable || (type !== 0x7f && type !== 0x7e)) return;
       const at = 8 * values.length;
       marks[this.#globalName(i + importedGlobals.length)] = at;
+      const declared = this.#options.debug?.globals.get(this.#module.globalNames.get(i + importedGlobals.length) ?? "");
+      if (declared !== undefined) variables.push({ ...declared, offset: at });
       const value = init.kind === "const" ? init.value : 0n;
       const use = init.kind === "global" ? this.#global(init.index) : undefined;
       if (use?.kind === "constant") values.push(use.value);
@@ -212,7 +218,7 @@ class ModuleCompiler {
     values.forEach((value, i) => {
       view.setBigUint64(8 * i, value & 0xffffffffffffffffn, true);
     });
-    return { name: GLOBALS, bytes, size: bytes.length, align: 8, writable: true, relocs, marks };
+    return { name: GLOBALS, bytes, size: bytes.length, align: 8, writable: true, relocs, marks, variables };
   }
 
   /** Trailing zeros are left to the linker. */
@@ -311,7 +317,8 @@ class ModuleCompiler {
       const machine = select(func);
       const callsOut = machine.blocks.some((block) => block.insts.some((inst) => inst.op === "call"));
       allocate(machine);
-      const generated = generate(machine, { place, trap: (reason, at) => traps?.call(name, reason, at) });
+      const debug = this.#debugOf(name, func);
+      const generated = generate(machine, { place, ...debug, trap: (reason, at) => traps?.call(name, reason, at) });
       const { trapAt } = generated;
       if (trapAt !== undefined) calls.get(name)!.push({ name: traps!.handler, at: trapAt });
       code.push(generated.code);
@@ -338,17 +345,35 @@ class ModuleCompiler {
         return names.map((name) => ({ name, maxStack, deepest }));
       });
     return {
-      object: { code: [...units, ...helpersFor(units)], data },
+      object: {
+        code: [...units, ...helpersFor(units)],
+        data,
+        ...(this.#options.debug === undefined ? {} : { types: this.#options.debug.types }),
+      },
       entries,
       module: this.#module,
     };
   }
 
+  /** Binaryen may have dropped parameters: then it is not known which. */
+  #debugOf(name: string, func: Func): { parameters?: readonly Parameter[] } {
+    const parameters = this.#declared(name)?.parameters;
+    if (parameters?.map(({ width }) => width).join() !== func.params.join()) return {};
+    return { parameters };
+  }
+
+  #declared(symbol: string): DebugFunction | undefined {
+    const name = this.#module.functionNames.get(this.#symbols.indexOf(symbol));
+    return name === undefined ? undefined : this.#options.debug?.functions.get(name);
+  }
+
   /** Adds what only the module knows: other names of an exported function, and the stack bound. */
   #finish(unit: CodeUnit, maxStack: number | undefined): CodeUnit {
     const aliases = [...this.#exported.values()].find(([first]) => first === unit.name)?.slice(1) ?? [];
+    const result = this.#declared(unit.name)?.result;
     return {
       ...unit,
+      ...(result === undefined ? {} : { result }),
       marks: { ...unit.marks, ...Object.fromEntries(aliases.map((alias) => [alias, 0])) },
       ...(maxStack === undefined ? {} : { maxStack }),
     };

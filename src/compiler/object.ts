@@ -27,6 +27,30 @@ export interface UnwindRow {
   readonly saved: readonly (readonly [reg: number, offset: number])[];
 }
 
+/** A type as debuggers see it. Values of a class are pointers to it. */
+export type DebugType =
+  | { readonly kind: "number"; readonly size: number; readonly encoding: "signed" | "unsigned" | "boolean" }
+  | {
+      readonly kind: "class";
+      readonly size: number;
+      readonly members: readonly { readonly name: string; readonly type: string; readonly offset: number }[];
+    };
+
+/** From offset `from` up to `to` in the unit, a variable lies in a register (by DWARF number), or at CFA or rsp + offset. */
+export interface VariablePlace {
+  readonly from: number;
+  readonly to: number;
+  readonly base: "register" | "cfa" | "rsp";
+  readonly value: number;
+}
+
+/** A parameter. Where it has no place its value is lost. `type` names one of the object's types. */
+export interface Variable {
+  readonly name: string;
+  readonly type: string;
+  readonly places: readonly VariablePlace[];
+}
+
 /** One function (or template) of machine code. */
 export interface CodeUnit {
   readonly name: string;
@@ -40,6 +64,9 @@ export interface CodeUnit {
   readonly signalFrame?: boolean;
   /** Most bytes of stack used below the return address, callees included, where known. */
   readonly maxStack?: number;
+  readonly parameters?: readonly Variable[];
+  /** Type of the result. */
+  readonly result?: string;
   /** Alignment, a power of two; 16 when not given. */
   readonly align?: number;
 }
@@ -54,9 +81,13 @@ export interface DataUnit {
   readonly relocs: readonly Reloc[];
   /** Symbols inside the unit: name → offset. */
   readonly marks?: Readonly<Record<string, number>>;
+  /** Variables in it, for debuggers. */
+  readonly variables?: readonly { readonly name: string; readonly type: string; readonly offset: number }[];
 }
 
 export interface ObjectFile {
   readonly code: readonly CodeUnit[];
   readonly data: readonly DataUnit[];
+  /** Types by name. */
+  readonly types?: ReadonlyMap<string, DebugType>;
 }

@@ -3,6 +3,8 @@
  * It depends on internals of asc 0.28.20, the version that the project pins.
  */
 
+import type { CheckedProgram } from "./debug-program.ts";
+
 /** Target.Wasm64 and Feature.Memory64 in asc's src/common.ts and std/assembly/shared/feature.ts. */
 const TARGET_WASM64 = 2;
 const FEATURE_MEMORY64 = 1 << 11;
@@ -35,7 +37,7 @@ interface AscSegment {
   readonly buffer: Uint8Array;
   readonly offset: bigint | { readonly low: number; readonly high: number };
 }
-interface AscProgram {
+interface AscProgram extends CheckedProgram {
   readonly options: { target: number; setFeature(feature: number, on: boolean): void };
   readonly module: AscModule;
 }
@@ -94,7 +96,7 @@ export interface Hooks {
   /** Called with the end of the static data. */
   readonly onData: (end: bigint) => void;
   /** Called with the module before validation and optimisation. */
-  readonly onModule: (module: BinaryenModule) => void;
+  readonly onModule: (module: BinaryenModule, program: CheckedProgram) => void;
 }
 
 /** The transform's class; asc makes an instance and gives it `program` and `binaryen`. */
@@ -119,7 +121,7 @@ export function wasm64Transform({ onData, onModule }: Hooks): new () => object {
     }
 
     afterCompile(module: BinaryenModule): void {
-      onModule(module);
+      onModule(module, this.program);
     }
   };
 }

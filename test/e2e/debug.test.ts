@@ -54,6 +54,27 @@ describe("debugging", () => {
     expect(stdout).toMatch(/#2 .* main /);
   });
 
+  test("gdb shows parameters, classes and globals of the guest in TypeScript terms", () => {
+    const { stdout } = run(
+      [
+        ...["gdb", "-batch", "-nx"],
+        ...["-ex", "set debuginfod enabled off"],
+        ...["-ex", "set startup-with-shell off"],
+        ...["-ex", `set environment LD_PRELOAD ${library}`],
+        ...["-ex", "set environment ZPOLINE_HOOK noop:110"],
+        ...["-ex", "set breakpoint pending on"],
+        ...["-ex", "break on_enter if f->nr == 110"],
+        ...["-ex", "run", "-ex", "info args", "-ex", "print *f", "-ex", "ptype f", "-ex", "print patchedSites"],
+        fixture("calls.c"),
+      ],
+      { cwd: root },
+    );
+    expect(stdout).toMatch(/\nf = 0x[0-9a-f]+\n/);
+    expect(stdout).toMatch(/\n\$1 = \{nr = 110, a0 = \d+,.* result = 0,.* ip = \d+\}\n/);
+    expect(stdout).toMatch(/type = struct Frame \{\n {4}u64 nr;\n/);
+    expect(Number(/\$2 = (\d+)/.exec(stdout)?.[1])).toBeGreaterThan(100);
+  });
+
   test("perf names guest functions", () => {
     const data = join(scratch, "perf.data");
     const micro = fixture("calls.c");
