@@ -60,6 +60,16 @@ const DW_FORM_line_strp = 0x1f;
 /** DW_ATE_boolean, DW_ATE_signed, DW_ATE_unsigned. */
 const ENCODING = { boolean: 0x02, signed: 0x05, unsigned: 0x07 } as const;
 
+/** Every function has these. */
+const SUBPROGRAM = [
+  [DW_AT_name, DW_FORM_strp],
+  [DW_AT_decl_file, DW_FORM_udata],
+  [DW_AT_decl_line, DW_FORM_udata],
+  [DW_AT_low_pc, DW_FORM_addr],
+  [DW_AT_high_pc, DW_FORM_udata],
+  [DW_AT_frame_base, DW_FORM_exprloc],
+] as const;
+
 /** Abbreviations: tag, whether children follow, attributes and forms in the order of their values. */
 const ABBREVIATIONS = {
   unit: [
@@ -75,31 +85,8 @@ const ABBREVIATIONS = {
       [DW_AT_stmt_list, DW_FORM_sec_offset],
     ],
   ],
-  subprogram: [
-    DW_TAG_subprogram,
-    1,
-    [
-      [DW_AT_name, DW_FORM_strp],
-      [DW_AT_decl_file, DW_FORM_udata],
-      [DW_AT_decl_line, DW_FORM_udata],
-      [DW_AT_low_pc, DW_FORM_addr],
-      [DW_AT_high_pc, DW_FORM_udata],
-      [DW_AT_frame_base, DW_FORM_exprloc],
-    ],
-  ],
-  valued: [
-    DW_TAG_subprogram,
-    1,
-    [
-      [DW_AT_name, DW_FORM_strp],
-      [DW_AT_decl_file, DW_FORM_udata],
-      [DW_AT_decl_line, DW_FORM_udata],
-      [DW_AT_low_pc, DW_FORM_addr],
-      [DW_AT_high_pc, DW_FORM_udata],
-      [DW_AT_frame_base, DW_FORM_exprloc],
-      [DW_AT_type, DW_FORM_ref4],
-    ],
-  ],
+  subprogram: [DW_TAG_subprogram, 1, SUBPROGRAM],
+  valued: [DW_TAG_subprogram, 1, [...SUBPROGRAM, [DW_AT_type, DW_FORM_ref4]]],
   parameter: [
     DW_TAG_formal_parameter,
     0,

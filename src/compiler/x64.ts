@@ -2,7 +2,7 @@
  * The x86-64 assembler: one method an instruction, destination first, operand width in bits where there is a choice.
  * Encodings are those of the SDM volume 2. It knows no vector and no x87 instruction, and no string instruction.
  */
-import { ByteSink } from "./bytes.ts";
+import { ByteWriter } from "../elf/bytes.ts";
 import type { CodeUnit, LineRow, Reloc, UnwindRow } from "./object.ts";
 import { CONDITIONS, type Cond, type Label, type Mem, type Reg, type Width } from "./operands.ts";
 import { ALIGN_RAW, type Align, BRANCH_RAW, type Branch, relax } from "./relax.ts";
@@ -89,7 +89,7 @@ const isImmediate = (operand: Operand): operand is number | bigint =>
 const fitsSigned = (value: bigint, bits: number): boolean => BigInt.asIntN(bits, value) === value;
 
 export class Assembler {
-  readonly #out = new ByteSink();
+  readonly #out = new ByteWriter();
   readonly #items: (Branch | Align)[] = [];
   readonly #labels: (number | undefined)[] = [];
   readonly #relocs: Reloc[] = [];
@@ -300,7 +300,7 @@ export class Assembler {
 
   bswap(width: 32 | 64, to: Reg): void {
     this.#rex(width, 0, 0, to.code, false);
-    this.#out.raw([0x0f, 0xc8 + (to.code & 7)]);
+    this.#out.bytes([0x0f, 0xc8 + (to.code & 7)]);
   }
 
   // ── Atomics, system ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,7 +326,7 @@ export class Assembler {
 
   /** An instruction without operands. */
   op(op: PlainOp): void {
-    this.#out.raw(PLAIN[op]);
+    this.#out.bytes(PLAIN[op]);
   }
 
   // ── Control flow ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,7 +350,7 @@ export class Assembler {
 
   #branch(target: Target, cond: number, near: readonly number[], indirect: number): void {
     if (typeof target === "string") {
-      this.#out.raw(near);
+      this.#out.bytes(near);
       this.rel32(target);
     } else if (target.kind === "label") {
       this.#items.push({ raw: this.#out.length, cond, target: () => this.#bound(target) });
@@ -361,7 +361,7 @@ export class Assembler {
   // ── Data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   bytes(...bytes: number[]): void {
-    this.#out.raw(bytes);
+    this.#out.bytes(bytes);
   }
 
   /** Eight bytes: the address `symbol + addend`. */
@@ -441,12 +441,12 @@ export class Assembler {
     if (mandatory !== 0) this.#out.u8(mandatory);
     if (rm.kind === "reg") {
       this.#rex(width, fieldCode, 0, rm.code, byteField || (rmWidth === 8 && rm.code >= 4));
-      this.#out.raw(opcode);
+      this.#out.bytes(opcode);
       this.#out.u8(0xc0 | ((fieldCode & 7) << 3) | (rm.code & 7));
       return;
     }
     this.#rex(width, fieldCode, rm.index?.code ?? 0, rm.base?.code ?? 0, byteField);
-    this.#out.raw(opcode);
+    this.#out.bytes(opcode);
     this.#memory((fieldCode & 7) << 3, rm, trailing);
   }
 
@@ -484,22 +484,22 @@ export class Assembler {
     const placement = relax(this.#items, this.#out.length);
     const place = placement.place;
     this.#place = place;
-    const out = new ByteSink();
+    const out = new ByteWriter();
     let raw = 0;
     this.#items.forEach((item, i) => {
-      out.raw(this.#out.slice(raw, item.raw));
+      out.bytes(this.#out.slice(raw, item.raw));
       raw = item.raw + ("to" in item ? ALIGN_RAW : BRANCH_RAW);
       const length = placement.lengths[i]!;
       if ("to" in item) this.#pad(out, length);
       else {
         if (length === BRANCH_RAW) out.u8(item.cond < 0 ? 0xeb : 0x70 + item.cond);
-        else out.raw(item.cond < 0 ? [0xe9] : [0x0f, 0x80 + item.cond]);
+        else out.bytes(item.cond < 0 ? [0xe9] : [0x0f, 0x80 + item.cond]);
         const field = length === BRANCH_RAW ? 1 : 4;
         out.int(place(item.target()) - out.length - field, field);
       }
     });
-    out.raw(this.#out.slice(raw));
-    const bytes = out.slice();
+    out.bytes(this.#out.slice(raw));
+    const bytes = out.finish();
     const view = new DataView(bytes.buffer);
     for (const { at, label, addend } of this.#local) {
       view.setInt32(place(at), place(this.#bound(label)) - place(at) + addend, true);
@@ -515,7 +515,7 @@ export class Assembler {
     };
   }
 
-  #pad(out: ByteSink, length: number): void {
-    for (let left = length; left > 0; left -= NOPS.length) out.raw(NOPS[Math.min(left, NOPS.length) - 1]!);
+  #pad(out: ByteWriter, length: number): void {
+    for (let left = length; left > 0; left -= NOPS.length) out.bytes(NOPS[Math.min(left, NOPS.length) - 1]!);
   }
 }

@@ -34,6 +34,13 @@ export class ByteWriter {
     return this;
   }
 
+  /** The low `size` bytes of `value` (two's complement). */
+  int(value: number | bigint, size: number): this {
+    let rest = BigInt.asUintN(size * 8, BigInt(value));
+    for (let i = 0; i < size; i++, rest >>= 8n) this.u8(Number(rest & 0xffn));
+    return this;
+  }
+
   /** Unsigned LEB128 of an integer from 0 to 2^53 - 1. */
   uleb(value: number): this {
     let rest = value;
@@ -54,7 +61,7 @@ export class ByteWriter {
     return this.u8(rest & 0x7f);
   }
 
-  bytes(value: Uint8Array): this {
+  bytes(value: ArrayLike<number>): this {
     const at = this.#take(value.length);
     this.#buffer.set(value, at);
     return this;
@@ -78,7 +85,12 @@ export class ByteWriter {
 
   /** A copy of what was written. */
   finish(): Uint8Array {
-    return this.#buffer.slice(0, this.#length);
+    return this.slice(0);
+  }
+
+  /** A copy of a part of what was written. */
+  slice(start: number, end = this.#length): Uint8Array {
+    return this.#buffer.slice(start, Math.min(end, this.#length));
   }
 
   #take(size: number): number {

@@ -1,16 +1,20 @@
-/** `npm run build:guest`: compiles guest/ to dist/libzpoline.so. */
+/** `npm run build:guest`: compiles guest/ to dist/libzpoline.so. `--verbose` tells stack and code sizes as well. */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { ZpolineError } from "../errors.ts";
 import { buildLibrary, LIBRARY_NAME } from "./image.ts";
+import { describeGuest } from "./report.ts";
 
 const fromHere = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 try {
-  const library = await buildLibrary(fromHere("../../guest/main.ts"), fromHere("../.."));
+  const { values } = parseArgs({ options: { verbose: { type: "boolean", default: false } } });
+  const { bytes, guest } = await buildLibrary(fromHere("../../guest/main.ts"), fromHere("../.."));
   const path = fromHere(`../../dist/${LIBRARY_NAME}`);
-  writeFileSync(path, library, { mode: 0o755 });
-  process.stdout.write(`${path}: ${library.length} bytes\n`);
+  writeFileSync(path, bytes, { mode: 0o755 });
+  if (values.verbose) process.stdout.write(describeGuest(guest));
+  process.stdout.write(`${path}: ${bytes.length} bytes\n`);
 } catch (error) {
   if (!(error instanceof ZpolineError)) throw error;
   process.stderr.write(`${error.format()}\n`);

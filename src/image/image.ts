@@ -1,5 +1,5 @@
 /** The shared object of the preload door, from its parts: the compiled guest and the entry stub. Pure but for the compiler. */
-import { compileGuest } from "../compiler/compile.ts";
+import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
 import { writeSharedObject } from "../elf/write.ts";
 import { entryStub } from "./stubs.ts";
 
@@ -8,14 +8,20 @@ export const LIBRARY_NAME = "libzpoline.so";
 /** Most bytes of the program's stack that a hook may take, below the frame of the entry stub. */
 const MAX_STACK = 2048;
 
+export interface Library {
+  readonly bytes: Uint8Array;
+  readonly guest: CompiledGuest;
+}
+
 /** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
-export async function buildLibrary(entry: string, root: string): Promise<Uint8Array> {
-  const { object } = await compileGuest({ entry, root, maxStack: MAX_STACK });
-  return writeSharedObject([entryStub(), object], {
+export async function buildLibrary(entry: string, root: string): Promise<Library> {
+  const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
+  const bytes = writeSharedObject([entryStub(), guest.object], {
     soname: LIBRARY_NAME,
     init: ["on_load"],
     imports: { environ: "zp_environ" },
     // First of all constructors, so that those of other libraries are hooked; and never unloaded: patched code calls it.
     flags: ["initfirst", "nodelete"],
   });
+  return { bytes, guest };
 }

@@ -14,21 +14,25 @@ function lineOf(file: string, text: string): number {
   return lines.findIndex((line) => line.includes(text)) + 1;
 }
 
+/** What gdb says when it runs a program that is hooked. */
+function gdb(environment: readonly string[], commands: readonly string[], program: string): string {
+  const all = [
+    "set debuginfod enabled off",
+    "set startup-with-shell off",
+    `set environment LD_PRELOAD ${library}`,
+    ...environment.map((variable) => `set environment ${variable}`),
+    "set breakpoint pending on",
+    ...commands,
+  ];
+  return run(["gdb", "-batch", "-nx", ...all.flatMap((command) => ["-ex", command]), program], { cwd: root }).stdout;
+}
+
+const NOOP = ["ZPOLINE_HOOK noop:110"];
+
 describe("debugging", () => {
   test("gdb stops at a TypeScript line inside /bin/true and shows the frames", () => {
     const line = lineOf("guest/main.ts", "const begin = rdtsc()");
-    const { stdout } = run(
-      [
-        ...["gdb", "-batch", "-nx"],
-        ...["-ex", "set debuginfod enabled off"],
-        ...["-ex", "set startup-with-shell off"],
-        ...["-ex", `set environment LD_PRELOAD ${library}`],
-        ...["-ex", "set breakpoint pending on"],
-        ...["-ex", `break guest/main.ts:${line}`],
-        ...["-ex", "run", "-ex", "bt", "-ex", "next", "-ex", "continue", "/bin/true"],
-      ],
-      { cwd: root },
-    );
+    const stdout = gdb([], [`break guest/main.ts:${line}`, "run", "bt", "next", "continue"], "/bin/true");
     expect(stdout).toMatch(new RegExp(`Breakpoint 1, on_load .* at .*guest/main\\.ts:${line}\\n`));
     expect(stdout).toMatch(/#0 {2}on_load .*guest\/main\.ts:\d+/);
     expect(stdout).toMatch(/#\d+ .* _dl_start_user /);
@@ -36,38 +40,17 @@ describe("debugging", () => {
   });
 
   test("gdb walks from a guest function through the stub into the program", () => {
-    const { stdout } = run(
-      [
-        ...["gdb", "-batch", "-nx"],
-        ...["-ex", "set debuginfod enabled off"],
-        ...["-ex", "set startup-with-shell off"],
-        ...["-ex", `set environment LD_PRELOAD ${library}`],
-        ...["-ex", "set environment ZPOLINE_HOOK noop:110"],
-        ...["-ex", "set breakpoint pending on"],
-        ...["-ex", "break on_enter if *(long*)$rdi == 110"],
-        ...["-ex", "run", "-ex", "bt", fixture("calls.c")],
-      ],
-      { cwd: root },
-    );
+    const stdout = gdb(NOOP, ["break on_enter if *(long*)$rdi == 110", "run", "bt"], fixture("calls.c"));
     expect(stdout).toMatch(/#0 .*on_enter/);
     expect(stdout).toMatch(/#1 .*zp_(stub|entry)/);
     expect(stdout).toMatch(/#2 .* main /);
   });
 
   test("gdb shows parameters, classes and globals of the guest in TypeScript terms", () => {
-    const { stdout } = run(
-      [
-        ...["gdb", "-batch", "-nx"],
-        ...["-ex", "set debuginfod enabled off"],
-        ...["-ex", "set startup-with-shell off"],
-        ...["-ex", `set environment LD_PRELOAD ${library}`],
-        ...["-ex", "set environment ZPOLINE_HOOK noop:110"],
-        ...["-ex", "set breakpoint pending on"],
-        ...["-ex", "break on_enter if f->nr == 110"],
-        ...["-ex", "run", "-ex", "info args", "-ex", "print *f", "-ex", "ptype f", "-ex", "print patchedSites"],
-        fixture("calls.c"),
-      ],
-      { cwd: root },
+    const stdout = gdb(
+      NOOP,
+      ["break on_enter if f->nr == 110", "run", "info args", "print *f", "ptype f", "print patchedSites"],
+      fixture("calls.c"),
     );
     expect(stdout).toMatch(/\nf = 0x[0-9a-f]+\n/);
     expect(stdout).toMatch(/\n\$1 = \{nr = 110, a0 = \d+,.* result = 0,.* ip = \d+\}\n/);
