@@ -46,10 +46,36 @@ export declare function gsXchg64(offset: u32, value: u64): u64;
 @external("zpoline", "wrgsbase")
 export declare function wrgsbase(base: u64): void;
 
-/** Calls a native function by the System V ABI; returns rax. */
+/** Full memory barrier (`mfence`): what was written before is seen by all processors before anything after it is done. */
+// @ts-ignore: decorator
+@external("zpoline", "fence")
+export declare function fence(): void;
+
+/**
+ * Calls a function by its address and the System V ABI, with as many 64-bit arguments as the name says; returns rax.
+ * The stack is aligned for it. What it needs of the stack is not part of the bound that the compiler computes.
+ */
+// @ts-ignore: decorator
+@external("zpoline", "call0")
+export declare function call0(fn: u64): u64;
 // @ts-ignore: decorator
 @external("zpoline", "call1")
 export declare function call1(fn: u64, a: u64): u64;
 // @ts-ignore: decorator
+@external("zpoline", "call2")
+export declare function call2(fn: u64, a: u64, b: u64): u64;
+// @ts-ignore: decorator
 @external("zpoline", "call3")
 export declare function call3(fn: u64, a: u64, b: u64, c: u64): u64;
+// @ts-ignore: decorator
+@external("zpoline", "call4")
+export declare function call4(fn: u64, a: u64, b: u64, c: u64, d: u64): u64;
+// @ts-ignore: decorator
+@external("zpoline", "call5")
+export declare function call5(fn: u64, a: u64, b: u64, c: u64, d: u64, e: u64): u64;
+// @ts-ignore: decorator
+@external("zpoline", "call6")
+export declare function call6(fn: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64): u64;
+// @ts-ignore: decorator
+@external("zpoline", "call7")
+export declare function call7(fn: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64): u64;

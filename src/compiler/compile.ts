@@ -29,9 +29,9 @@ export interface CompiledGuest {
   readonly entries: readonly Entry[];
 }
 
-/** Two places for static data: equal in length as LEB128, and different in all bits that alignment leaves. */
-const FIRST_BASE = 0x50001230;
-const SECOND_BASE = 0x60002460;
+/** Two places for static data: equal in length as LEB128, multiples of its alignment, and different in other low bits. */
+const FIRST_BASE = 0x50001240;
+const SECOND_BASE = 0x60002480;
 
 /** Runs the module compiler; refusals get their source place. */
 export function compileWasm(wasm: Uint8Array, options: WasmOptions = {}): CompiledModule {

@@ -57,6 +57,8 @@ const DATA = "zpoline.data";
 const GLOBALS = "zpoline.globals";
 const STRINGS = "zpoline.strings";
 const ENTRY_SIZE = 16;
+/** The greatest alignment that static data can ask for: a cache line. */
+const DATA_ALIGNMENT = 64;
 
 /** Gives every name out once. */
 class Names {
@@ -231,7 +233,7 @@ class ModuleCompiler {
       return { at, kind: "abs64", symbol, addend: Number(addend) };
     });
     for (const at of this.#pointers) bytes.fill(0, at, at + 8);
-    return { name: DATA, bytes, size: image.length, align: 16, writable: true, relocs };
+    return { name: DATA, bytes, size: image.length, align: DATA_ALIGNMENT, writable: true, relocs };
   }
 
   #stringUnit(): DataUnit | undefined {
@@ -309,7 +311,7 @@ class ModuleCompiler {
     const place = this.#options.place ?? (() => undefined);
     const { funcs, calls } = this.#functions();
     const handler = this.#handler;
-    const traps = handler === undefined ? undefined : new Traps(handler, place, calls);
+    const traps = handler === undefined ? undefined : new Traps(handler, place, this.#module.bodies, calls);
     const tables: DataUnit[] = [];
     const code: CodeUnit[] = [];
     const frames = new Map<string, number>();

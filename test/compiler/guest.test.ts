@@ -36,6 +36,8 @@ export function throughPointer(i: u32): u32 { return load<u16>(unchecked(NAMES[0
 export function second(): u64 { return unchecked(NAMES[1]); }
 export function count(): u64 { return ++counter; }
 export function getSmall(): i32 { return small--; }
+const line: usize = memory.data(100, 64);
+export function lineOffset(): usize { store<u8>(line + 99, 1); return line & 63; }
 export function writeData(v: u64): u64 { store<u64>(place, v, 8); return load<u64>(place + 8); }
 export function getpid(): i64 { return syscall6(39, 0, 0, 0, 0, 0, 0); }
 export function ticks(): u64 { const a = rdtsc(); pause(); return rdtsc() - a; }
@@ -164,9 +166,10 @@ describe("the language", () => {
       ["getSmall"],
       ["getSmall"],
       ["writeData", i64(77)],
+      ["lineOffset"],
     ]);
     const values = results.map((result) => result.value);
-    expect(values).toEqual([50n, 9n, 5n, 7n, 42n, 43n, 0xfffffffen, 0xfffffffdn, 77n]);
+    expect(values).toEqual([50n, 9n, 5n, 7n, 42n, 43n, 0xfffffffen, 0xfffffffdn, 77n, 0n]);
   });
 
   test("intrinsics", () => {

@@ -24,6 +24,8 @@ export function overflow(): void { exit(least / (zero - 1)); }
 export function narrow(): void { exit(small / (<i32>zero - 1)); }
 export function thrown(): void { if (!zero) throw new Error("no"); exit(1); }
 export function never(): void { if (!zero) unreachable(); exit(2); }
+const TABLE: StaticArray<i64> = [1, 2, 3];
+export function index(): void { exit(TABLE[<u32>zero + 3]); }
 export function fine(): void { exit((least + 1) / (zero - 1) ? 10 % (zero - 1) + 7 / (zero + 1) : 9); }
 `;
 
@@ -52,6 +54,7 @@ describe("a trap with a handler", () => {
     ["narrow", "division overflow"],
     ["thrown", "unreachable code is reached"],
     ["never", "unreachable code is reached"],
+    ["index", "unreachable code is reached"],
   ])("%s: says where, and the program ends", (entry, reason) => {
     const line = lineOf(`function ${entry}()`);
     expect(run(entry)).toEqual({ status: 125, stderr: `zpoline: trap: ${reason} at main.ts:${line}\n` });
