@@ -16,7 +16,7 @@ import { fatal } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
 import { failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
-export { on_enter, on_exit, on_raw_exit } from "./hook/dispatch";
+export { on_enter, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_environ")
