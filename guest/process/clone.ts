@@ -23,11 +23,6 @@ import {
   VforkEntry,
 } from "./thread";
 
-/** Whether a call with this number keeps words in the red zone of its call site (see Handover). */
-export function needsRedZone(nr: i32): bool {
-  return nr == <i32>SYS_CLONE || nr == <i32>SYS_CLONE3 || nr == <i32>SYS_FORK || nr == <i32>SYS_VFORK;
-}
-
 /** The words below the stack pointer with which parent or child returns. */
 // @ts-ignore: decorator
 @unmanaged

@@ -4,7 +4,7 @@
  *
  * The instruction right before the `syscall`, of five bytes or more (a `mov` as a rule), is replaced by a near jump to a
  * stub of the site's own, which holds a copy of it and does not touch the stack. The `syscall` stays where it is; nothing
- * leads to it any more, because no branch of the function enters between the two (checked).
+ * leads to it any more, because no branch of the function enters between the two (plan.ts has checked that).
  *
  * Who runs this: as rewrite.ts says. The page of stubs is never writable: it is filled through /proc/self/mem.
  */
@@ -18,31 +18,14 @@ import {
   PROT_READ,
   SYS_MMAP,
 } from "../std/sys";
-import { decode } from "./decode";
-import {
-  CALL,
-  HAS_MODRM,
-  INDIRECT,
-  Insn,
-  INT_80,
-  MAP_ONE,
-  RELATIVE,
-  RETURN,
-  RIP,
-  STOPS,
-  SYSCALL,
-  SYSENTER,
-  WRITES_SP,
-} from "./insn";
 import { mappingAt, Maps } from "./maps";
 import { writeText } from "./patch";
-import { Site } from "./sites";
+import { JUMP_SIZE } from "./plan";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
 
-const JUMP_SIZE: usize = 5;
 /** The copied instruction has at most 15 bytes; 21 follow. */
 const STUB_SIZE: usize = 40;
 const STUBS_SIZE: usize = 4096;
@@ -61,18 +44,14 @@ const LOCK_TRIES: u32 = 1 << 20;
 /** What is written next: a stub, or the jump to it. */
 const buffer: StaticArray<u64> = [0, 0, 0, 0, 0];
 
-/** Control flow, and addresses relative to the instruction: what cannot be copied elsewhere, or must not be. */
-const IMMOVABLE: u32 = RELATIVE | CALL | RETURN | INDIRECT | STOPS | SYSCALL | SYSENTER | INT_80 | WRITES_SP;
-
-/** False when it could not be done: nothing changed. `insn` is scratch memory. */
-export function patchByJump(text: i64, maps: Maps, site: Site, insn: Insn): bool {
-  const length = failed(text) || !site.end ? 0 : movableBefore(insn, site.start, site.end, site.address);
-  if (!length) return false;
+/** Replaces the `length` bytes of the instruction right before `site`. False when it could not be done: nothing changed. */
+export function patchByJump(text: i64, maps: Maps, site: usize, length: usize): bool {
+  if (failed(text)) return false;
   for (let tries: u32 = 0; atomic.cmpxchg<u32>(changetype<usize>(lock), 0, 1); tries++) {
     if (tries > LOCK_TRIES) return false;
     pause();
   }
-  const moved = site.address - length;
+  const moved = site - length;
   const stub = takeStub(maps, moved);
   const done = stub != 0 && writeStub(text, stub, moved, length) && writeJump(text, moved, stub);
   atomic.store<u32>(changetype<usize>(lock), 0);
@@ -84,44 +63,6 @@ function writeJump(text: i64, jump: usize, stub: usize): bool {
   store<u8>(bytes, 0xe9);
   store<u32>(bytes, <u32>(stub - (jump + JUMP_SIZE)), 1);
   return writeText(text, jump, bytes, JUMP_SIZE);
-}
-
-/**
- * Length of the instruction right before `address`, if it has room for a near jump and can be moved, and no direct branch
- * of the function leads to `address`; else 0.
- */
-function movableBefore(insn: Insn, start: usize, end: usize, address: usize): usize {
-  let before: usize = 0;
-  for (let p = start; p < end; ) {
-    const length: usize = decode(insn, p, end);
-    if (length && insn.flags & RELATIVE && insn.target == address) return 0;
-    if (length >= JUMP_SIZE && p + length == address) {
-      if (insn.flags & IMMOVABLE || (insn.flags & HAS_MODRM && <u32>insn.base == RIP)) return 0;
-      before = length;
-    }
-    p += length ? length : 1;
-  }
-  return before;
-}
-
-/** Whether no instruction of the function before `address` sets rax to a constant: the number is an argument. */
-export function takesAnyNumber(insn: Insn, start: usize, address: usize): bool {
-  if (!start) return false;
-  for (let p = start; p < address; ) {
-    const length: usize = decode(insn, p, address);
-    if (length && setsRaxToConstant(insn)) return false;
-    p += length ? length : 1;
-  }
-  return true;
-}
-
-/** `mov $imm, %eax`, `mov $imm, %rax`, `xor %eax, %eax`, and `lea imm(%reg), %eax`, by which compilers derive one from another. */
-function setsRaxToConstant(insn: Insn): bool {
-  if (insn.map != MAP_ONE || insn.rex & 5) return false;
-  const op = <u32>insn.opcode;
-  if (op == 0xb8) return true;
-  if (op == 0xc7 || op == 0x31 || op == 0x33) return insn.modrm == 0xc0;
-  return op == 0x8d && (insn.modrm & 0x38) == 0;
 }
 
 /**

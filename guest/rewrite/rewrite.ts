@@ -7,17 +7,16 @@
  * call, so that no thread has run the code yet. Threads may be here at once, each with scratch memory of its own.
  */
 import { GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
-import { needsRedZone } from "../process/clone";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
 import { Image } from "./elf";
 import { openImage } from "./functions";
 import { Insn } from "./insn";
-import { patchByJump, takesAnyNumber } from "./jump";
+import { patchByJump } from "./jump";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
 import { addSite, BATCH_SIZE, closeText, flush, openText, PatchBatch } from "./patch";
-import { RED_ZONE_YES } from "./redzone";
+import { PATCH_JUMP, Plan, planPatch, takesCall } from "./plan";
 import { findSites, REASON_DATA, Site, VERDICT_NOT, VERDICT_SITE } from "./sites";
 
 // @ts-ignore: decorator
@@ -34,7 +33,8 @@ let reportedJit: bool = false;
 
 const MOST_SITES: u32 = 8192;
 const SCRATCH: usize = 1 << 16;
-const BATCH_AT: usize = offsetof<Image>() + offsetof<Insn>();
+const PLAN_AT: usize = offsetof<Image>() + offsetof<Insn>();
+const BATCH_AT: usize = (PLAN_AT + offsetof<Plan>() + 7) & ~7;
 const HEAD: usize = BATCH_AT + BATCH_SIZE;
 const PAGES: usize = ((HEAD + (<usize>MOST_SITES) * offsetof<Site>() + 4095) & ~4095) + SCRATCH;
 const SLASH: u8 = 0x2f;
@@ -95,6 +95,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   const mapping = mappingAt(maps, index);
   const image = changetype<Image>(<usize>pages);
   const insn = changetype<Insn>(<usize>pages + offsetof<Image>());
+  const plan = changetype<Plan>(<usize>pages + PLAN_AT);
   const sites = <usize>pages + HEAD;
   const scratch = <usize>pages + PAGES - SCRATCH;
   describe(maps, index, image);
@@ -111,8 +112,8 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   for (let i: u32 = 0; i < count; i++) {
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
-    const wantsJump = needsJump(site, insn);
-    if (wantsJump && patchByJump(text, maps, site, insn)) {
+    planPatch(plan, site, insn);
+    if (plan.patch == PATCH_JUMP && patchByJump(text, maps, site.address, plan.moved)) {
       patchedSites++;
     } else if (takesCall(site)) {
       addSite(batch, site.address);
@@ -128,20 +129,6 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   leftSites += batch.failed;
   if (batch.failed) report(mapping, start);
   unmapPages(<usize>pages, PAGES);
-}
-
-/**
- * `call *%rax` writes the word below the stack pointer: not in a function that keeps data there. `sysenter` enters the
- * kernel's 32-bit system calls, which have other numbers.
- */
-function takesCall(site: Site): bool {
-  return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
-}
-
-/** Whether a jump patch is better, or the only one; never for a call that needs the red zone itself. */
-function needsJump(site: Site, insn: Insn): bool {
-  if (site.verdict != VERDICT_SITE || site.sysenter || needsRedZone(site.number)) return false;
-  return site.redZone == RED_ZONE_YES || (site.number < 0 && takesAnyNumber(insn, site.start, site.address));
 }
 
 function report(mapping: Mapping, address: usize): void {
