@@ -39,14 +39,12 @@ import {
 @external("symbol", "zp_actions")
 declare function zp_actions(): usize;
 
-/** Of all numbers beyond the table, none of which is a system call: recorded with the rest, or left to the kernel. */
-let beyondTable: u32 = 0;
-
 /** ACTION_* bits of a number. */
 // @ts-ignore: decorator
 @inline
 export function actionOf(nr: u32): u32 {
-  return nr < <u32>ACTION_NUMBERS ? <u32>load<u8>(zp_actions() + <usize>nr) : beyondTable;
+  const index = nr < <u32>ACTION_NUMBERS ? nr : <u32>ACTION_NUMBERS;
+  return load<u8>(zp_actions() + <usize>index);
 }
 
 function mark(nr: u64, action: u32): void {
@@ -80,10 +78,9 @@ const SPECIAL_COUNT: u32 = 18;
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
   if (ring) {
-    for (let nr: u32 = 0; nr < <u32>ACTION_NUMBERS; nr++) {
+    for (let nr: u32 = 0; nr <= <u32>ACTION_NUMBERS; nr++) {
       if (recorded(nr)) mark(nr, ACTION_RECORD);
     }
-    if (recorded(ACTION_NUMBERS)) beyondTable = ACTION_RECORD;
   }
   if (hookVariable) setBuiltInHook(hookVariable);
 }

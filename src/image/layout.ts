@@ -200,7 +200,8 @@ export const PAYLOAD_HEADER = 8;
 export const STRING_MAX = 4096;
 
 // ── The action table: one byte per system call number below ACTION_NUMBERS ───────────────────────────────────────────
-// Read by the entry stub before anything is saved: 0 goes straight to the kernel.
+// Read by the entry stub before anything is saved: 0 goes straight to the kernel. One byte more, at ACTION_NUMBERS, is for
+// all greater numbers, none of which is a system call.
 export const ACTION_NUMBERS = 4096;
 /** Recorded in the ring. */
 export const ACTION_RECORD = 1;

@@ -39,6 +39,7 @@ import {
   THREAD_RETURN,
   VERDICT_CALL_EXIT,
   VERDICT_RAW,
+  VERDICT_SKIP,
 } from "./layout.ts";
 
 const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
@@ -150,6 +151,7 @@ export function entryStub(): ObjectFile {
   const decided = a.label();
   const answer = a.label();
   const done = a.label();
+  const skip = a.label();
   const raw = a.label();
   const noStack = a.label();
 
@@ -174,6 +176,8 @@ export function entryStub(): ObjectFile {
   enterFrame(a, FRAME_NR);
   a.mov(64, rdi, rsp);
   a.call("on_enter");
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("e", skip);
   a.cmp(32, rax, VERDICT_CALL_EXIT);
   a.jcc("ae", decided);
 
@@ -201,9 +205,10 @@ export function entryStub(): ObjectFile {
   a.bind(answer);
   a.cmp(32, rax, VERDICT_RAW);
   a.jcc("e", raw);
-  a.jcc("a", noStack);
+  a.jmp(noStack);
 
   // VERDICT_SKIP
+  a.bind(skip);
   loadArguments(a);
   leaveWithoutCall(a);
 
@@ -230,7 +235,7 @@ export function entryStub(): ObjectFile {
       {
         name: "zp_actions",
         bytes: new Uint8Array(0),
-        size: ACTION_NUMBERS,
+        size: ACTION_NUMBERS + 1,
         align: 64,
         writable: true,
         relocs: [],
