@@ -6,7 +6,7 @@ export function forwardJumps(func: MachineFunc): void {
   const forward = (block: MachineBlock): MachineBlock => {
     const seen = new Set<MachineBlock>();
     let b = block;
-    while (b.insts.length === 1 && b.insts[0]!.op === "jump" && !seen.has(b)) {
+    while (b.insts.length === 1 && !b.entersFrame && b.insts[0]!.op === "jump" && !seen.has(b)) {
       seen.add(b);
       b = b.insts[0]!.targets![0]!;
     }
@@ -23,19 +23,32 @@ export function forwardJumps(func: MachineFunc): void {
   });
 }
 
+/** Blocks that run less often are put behind the others. */
+const COLD = 0.01;
+/** A block runs clearly more often than another from this factor on. */
+const CLEARLY = 3;
+
+const isCold = (block: MachineBlock): boolean => block.frequency < COLD;
+
 export function layout(func: MachineFunc): MachineBlock[] {
   const position = new Map(func.blocks.map((block, i) => [block, i]));
   const placed = new Set<MachineBlock>();
   const candidates = new Set<MachineBlock>();
   const better = (a: MachineBlock, b: MachineBlock): boolean => {
-    if (a.cold !== b.cold) return b.cold;
-    return a.depth === b.depth ? position.get(a)! < position.get(b)! : a.depth > b.depth;
+    if (isCold(a) !== isCold(b)) return isCold(b);
+    if (a.depth !== b.depth) return a.depth > b.depth;
+    return position.get(a)! < position.get(b)!;
   };
   const best = (blocks: Iterable<MachineBlock>): MachineBlock | undefined => {
     let chosen: MachineBlock | undefined;
     for (const block of blocks)
       if (!placed.has(block) && (chosen === undefined || better(block, chosen))) chosen = block;
     return chosen;
+  };
+  const bestNext = (block: MachineBlock): MachineBlock | undefined => {
+    const open = block.succs.filter((next) => !placed.has(next));
+    const most = Math.max(...open.map((next) => next.frequency));
+    return best(open.filter((next) => next.frequency * CLEARLY >= most));
   };
   const order: MachineBlock[] = [];
   let next: MachineBlock | undefined = func.blocks[0];
@@ -45,8 +58,8 @@ export function layout(func: MachineFunc): MachineBlock[] {
     candidates.delete(block);
     order.push(block);
     for (const successor of block.succs) if (!placed.has(successor)) candidates.add(successor);
-    const following = best(block.succs);
-    next = following !== undefined && !following.cold ? following : best(candidates);
+    const following = bestNext(block);
+    next = following !== undefined && !isCold(following) ? following : best(candidates);
   }
   return order;
 }

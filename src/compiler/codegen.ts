@@ -1,20 +1,11 @@
 /** Machine instructions to bytes: frame, prologue and epilogue with their unwind rows, line rows, jump tables. */
 import { forwardJumps, layout, loopHeads } from "./blocks.ts";
 import type { SourcePlace } from "./diagnostics.ts";
+import { Frame } from "./frame.ts";
 import { type Holder, Holders } from "./holders.ts";
 import type { TrapReason } from "./ir.ts";
-import {
-  CALLEE_SAVED,
-  type Inst,
-  isReg,
-  type MachineBlock,
-  type MachineFunc,
-  type Operand,
-  RBP,
-  type Reg,
-  visit,
-} from "./machine.ts";
-import type { CodeUnit, DataUnit, UnwindRow, VariablePlace } from "./object.ts";
+import { type Inst, isReg, type MachineBlock, type MachineFunc, type Operand } from "./machine.ts";
+import type { CodeUnit, DataUnit, VariablePlace } from "./object.ts";
 import { copyTails, hoistMoves } from "./tails.ts";
 import {
   type AluOp,
@@ -24,9 +15,7 @@ import {
   negate,
   REGISTERS,
   rax,
-  rbp,
   rdi,
-  rsp,
   type ScanOp,
   type ShiftOp,
   type UnaryOp,
@@ -100,34 +89,21 @@ class Generator {
   readonly #a = new Assembler();
   readonly #func: MachineFunc;
   readonly #labels = new Map<MachineBlock, Label>();
-  readonly #saved: Reg[];
-  /** Bytes of the frame below the saved registers. */
-  readonly #size: number;
-  readonly #traps: { readonly label: Label; readonly inst: Inst }[] = [];
+  readonly #frame: Frame;
+  readonly #traps: { readonly label: Label; readonly inst: Inst; readonly block: MachineBlock }[] = [];
   readonly #options: GenerateOptions;
+  #block: MachineBlock | undefined;
   #trapAt: number | undefined;
   #holders: Holders | undefined;
   /** Where each parameter lies from a label on. */
   readonly #moves: { readonly label: Label; readonly parameter: number; readonly holder: Holder | undefined }[] = [];
   #held: (Holder | undefined)[] = [];
   #lastPlace: SourcePlace | undefined;
-  #rows: UnwindRow["saved"] = [];
 
   constructor(func: MachineFunc, options: GenerateOptions) {
     this.#func = func;
     this.#options = options;
-    const defined = new Set<Reg>();
-    for (const block of func.blocks)
-      for (const inst of block.insts)
-        visit(
-          inst,
-          () => {},
-          (r) => defined.add(r),
-        );
-    this.#saved = CALLEE_SAVED.filter((r) => defined.has(r) || (func.aligned && r === RBP));
-    // The frame pointer is pushed first.
-    if (func.aligned) this.#saved = [RBP, ...this.#saved.filter((r) => r !== RBP)];
-    this.#size = 8 * (func.outgoing + func.slots);
+    this.#frame = new Frame(this.#a, func);
   }
 
   run(): Generated {
@@ -141,11 +117,13 @@ class Generator {
     this.#holders = widths.length === 0 ? undefined : new Holders(this.#func, widths);
     this.#line(order[0]!.insts[0]?.at ?? 0);
     this.#hold(this.#holders?.in(order[0]!)[0]);
-    this.#prologue();
+    this.#frame.begin();
     const heads = loopHeads(order);
     order.forEach((block, i) => {
       if (heads.has(block)) this.#a.align(LOOP_ALIGNMENT);
       this.#a.bind(this.#labels.get(block)!);
+      this.#frame.enter(block);
+      this.#block = block;
       const held = this.#holders?.in(block);
       block.insts.forEach((inst, index) => {
         this.#line(inst.at);
@@ -158,16 +136,16 @@ class Generator {
     for (const trap of this.#traps) {
       this.#line(trap.inst.at);
       this.#a.bind(trap.label);
+      this.#frame.enter(trap.block);
       this.#trap(trap.inst);
     }
     const code = this.#a.finish(this.#func.name);
-    const frame = 8 * this.#saved.length + this.#size + (this.#func.aligned ? 8 : 0);
     const { parameters } = this.#options;
     const variables = parameters?.map(({ name, type }, i) => ({ name, type, places: this.#places(i) }));
     return {
       code: variables === undefined ? code : { ...code, parameters: variables },
       tables: this.#tables(),
-      frame,
+      frame: this.#frame.bytes,
       trapAt: this.#trapAt,
     };
   }
@@ -196,7 +174,7 @@ class Generator {
     const fromRsp = 8 * (this.#func.outgoing + number);
     // Where the stack is aligned the distance between rsp and the CFA is not known.
     if (this.#func.aligned) return { base: "rsp", value: fromRsp };
-    return { base: "cfa", value: fromRsp - this.#size - 8 * this.#saved.length - 8 };
+    return { base: "cfa", value: fromRsp - this.#frame.toCfa };
   }
 
   #line(at: number): void {
@@ -208,71 +186,14 @@ class Generator {
     this.#a.line(place.file, place.line, place.column);
   }
 
-  // ── The frame ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #unwind(register: X64Reg, offset: number): void {
-    this.#a.unwind({ reg: register.dwarf, offset }, this.#rows);
-  }
-
-  #prologue(): void {
-    const a = this.#a;
-    let depth = 8;
-    this.#unwind(rsp, depth);
-    for (const r of this.#saved) {
-      a.push(REGISTERS[r]!);
-      depth += 8;
-      this.#rows = [...this.#rows, [REGISTERS[r]!.dwarf, -depth]];
-      this.#unwind(this.#func.aligned && depth > 16 ? rbp : rsp, this.#func.aligned ? 16 : depth);
-      if (this.#func.aligned && depth === 16) {
-        a.mov(64, rbp, rsp);
-        this.#unwind(rbp, 16);
-      }
-    }
-    if (this.#size > 0) {
-      a.sub(64, rsp, this.#size);
-      if (!this.#func.aligned) this.#unwind(rsp, depth + this.#size);
-    }
-    if (this.#func.aligned) a.and(64, rsp, -16);
-  }
-
-  /** Leaves the function; code that follows has the rows of the body again. */
-  #epilogue(): void {
-    const a = this.#a;
-    const body = this.#rows;
-    const full = 8 + 8 * this.#saved.length;
-    let depth = full;
-    if (this.#func.aligned) a.lea(64, rsp, { kind: "mem", base: rbp, disp: 16 - full });
-    else if (this.#size > 0) {
-      a.add(64, rsp, this.#size);
-      this.#unwind(rsp, depth);
-    }
-    for (const r of [...this.#saved].reverse()) {
-      a.pop(REGISTERS[r]!);
-      depth -= 8;
-      this.#rows = this.#rows.slice(0, -1);
-      if (this.#func.aligned && depth > 8) this.#unwind(rbp, 16);
-      else this.#unwind(rsp, depth);
-    }
-    a.op("ret");
-    this.#rows = body;
-    if (this.#func.aligned) this.#unwind(rbp, 16);
-    else this.#unwind(rsp, full + this.#size);
-  }
-
   // ── Operands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #mem(operand: Operand | undefined): Mem {
     if (operand?.kind !== "mem") throw new Error("not a memory operand");
-    const { stack, disp } = operand;
-    if (stack === "outgoing") return { kind: "mem", base: rsp, disp: 8 * disp };
-    if (stack === "slot") return { kind: "mem", base: rsp, disp: 8 * (this.#func.outgoing + disp) };
-    if (stack === "incoming") {
-      if (this.#func.aligned) return { kind: "mem", base: rbp, disp: 16 + 8 * disp };
-      return { kind: "mem", base: rsp, disp: this.#size + 8 * this.#saved.length + 8 + 8 * disp };
-    }
+    if (operand.stack !== undefined) return this.#frame.address(operand);
     return {
       kind: "mem",
-      disp,
+      disp: operand.disp,
       ...(operand.base === undefined ? {} : { base: REGISTERS[operand.base]! }),
       ...(operand.index === undefined ? {} : { index: REGISTERS[operand.index]!, scale: operand.scale ?? 1 }),
       ...(operand.symbol === undefined ? {} : { symbol: operand.symbol }),
@@ -387,7 +308,7 @@ class Generator {
         return;
       case "trapif": {
         const label = a.label();
-        this.#traps.push({ label, inst });
+        this.#traps.push({ label, inst, block: this.#block! });
         a.jcc(inst.cond!, label);
         return;
       }
@@ -412,7 +333,7 @@ class Generator {
         a.jmp(this.#reg(inst.a));
         return;
       case "ret":
-        this.#epilogue();
+        this.#frame.leave();
     }
   }
 

@@ -110,8 +110,12 @@ export interface MachineBlock {
   readonly succs: MachineBlock[];
   /** How many loops it is in. */
   readonly depth: number;
-  /** Rarely run: ends in a trap. */
-  readonly cold: boolean;
+  /** Runs, for one of the function. */
+  readonly frequency: number;
+  /** No frame is needed here, and none has been made. */
+  frameless?: boolean;
+  /** The first block on its way that needs a frame. */
+  readonly entersFrame?: boolean;
 }
 
 /** Distances from the table's start to code, 4 bytes each. */
@@ -181,3 +185,10 @@ export function rename(inst: Inst, to: (r: Reg) => Reg): void {
   }
   if (inst.c !== undefined) inst.c = to(inst.c);
 }
+
+/** A copy whose registers can be replaced by themselves. */
+export const copyInst = (inst: Inst): Inst => ({
+  ...inst,
+  a: inst.a === undefined ? undefined : { ...inst.a },
+  b: inst.b === undefined ? undefined : { ...inst.b },
+});

@@ -10,6 +10,7 @@ import { optimise } from "./opt.ts";
 import { allocate } from "./regalloc.ts";
 import { helpersFor } from "./runtime.ts";
 import { select } from "./select.ts";
+import { splitAtFrame } from "./shrink.ts";
 import { Traps } from "./traps.ts";
 import { dataImage, findAddresses, findPointers } from "./twin.ts";
 import { decodeModule, type FuncType, type WasmModule } from "./wasm.ts";
@@ -318,6 +319,7 @@ class ModuleCompiler {
     for (const [name, func] of funcs) {
       const machine = select(func);
       const callsOut = machine.blocks.some((block) => block.insts.some((inst) => inst.op === "call"));
+      splitAtFrame(machine);
       allocate(machine);
       const debug = this.#debugOf(name, func);
       const generated = generate(machine, { place, ...debug, trap: (reason, at) => traps?.call(name, reason, at) });

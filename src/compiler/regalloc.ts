@@ -28,7 +28,7 @@ function build(func: MachineFunc): Graph {
   };
   const ends = liveAtEnd(func);
   for (const block of func.blocks) {
-    const weight = block.cold ? 0.01 : 10 ** block.depth;
+    const weight = block.frequency;
     const live: BitSet = ends.get(block)!.copy();
     for (let i = block.insts.length - 1; i >= 0; i--) {
       const inst = block.insts[i]!;
@@ -200,7 +200,13 @@ export function allocate(func: MachineFunc): void {
         for (const inst of block.insts) rename(inst, (r) => colour[alias(r)]!);
         block.insts = block.insts.filter((inst) => {
           if (inst.op === "undef") return false;
-          return !(inst.op === "copy" && isReg(inst.a) && isReg(inst.b) && inst.a.reg === inst.b.reg);
+          return !(
+            (inst.op === "copy" || inst.op === "mov") &&
+            inst.width === 64 &&
+            isReg(inst.a) &&
+            isReg(inst.b) &&
+            inst.a.reg === inst.b.reg
+          );
         });
       }
       return;

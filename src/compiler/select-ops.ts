@@ -45,11 +45,11 @@ const widthOf = (value: Value): 32 | 64 => value.type || 64;
 const mem = (base: Reg, disp: number): MemRef => ({ kind: "mem", base, disp });
 
 /**
- * Emits the comparison for `condition` and tells which condition code means "not zero". Comparisons that are only used
- * here, or that belong to this block, become flags; other values are tested.
+ * Emits the comparison for `condition` and tells which condition code means "not zero". Comparisons that belong
+ * to this block, or that only ever decide, become flags; other values are tested.
  */
 export function emitCondition(s: Selection, condition: Value, here: boolean): Cond {
-  if (isCompare(condition.op) && (here || s.useCount(condition) === 1)) return emitCompare(s, condition);
+  if (isCompare(condition.op) && (here || s.isDecision(condition))) return emitCompare(s, condition);
   if (condition.op === "and" && s.useCount(condition) === 1) {
     emitTest(s, condition);
     return "ne";

@@ -1,4 +1,5 @@
 /** Instruction selection: from the intermediate representation to machine instructions with virtual registers. */
+import { frequencies } from "./frequency.ts";
 import { loopDepths, prune, splitEdge } from "./graph.ts";
 import { type Block, type Func, phis } from "./ir.ts";
 import {
@@ -65,6 +66,7 @@ class Selector {
   readonly #s: Selection;
   readonly #blocks = new Map<Block, MachineBlock>();
   readonly #depths: Map<Block, number>;
+  readonly #frequencies: Map<Block, number>;
   /** Blocks made besides those of the function, after the block they belong to. */
   readonly #extra = new Map<Block, MachineBlock[]>();
   #nextBlock: number;
@@ -84,11 +86,12 @@ class Selector {
     };
     this.#s = new Selection(func, this.#machine);
     this.#depths = loopDepths(func);
+    this.#frequencies = frequencies(func);
     for (const block of func.blocks) this.#blocks.set(block, this.#newBlock(block.id, block));
   }
 
   #newBlock(id: number, from: Block): MachineBlock {
-    return { id, insts: [], succs: [], depth: this.#depths.get(from)!, cold: from.end.kind === "trap" };
+    return { id, insts: [], succs: [], depth: this.#depths.get(from)!, frequency: this.#frequencies.get(from)! };
   }
 
   run(): MachineFunc {

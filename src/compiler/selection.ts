@@ -92,6 +92,11 @@ export class Selection {
     return this.#uses.get(value)?.length ?? 0;
   }
 
+  /** `value` only ever decides: branches and selects. */
+  isDecision(value: Value): boolean {
+    return this.#uses.get(value)!.every(({ by, index }) => by === undefined || (by.op === "select" && index === 0));
+  }
+
   /** Somebody wants `value` in its register, or it has an effect that no other instruction includes. */
   isWanted(value: Value): boolean {
     return !this.#folded.has(value) && (this.#needed.has(value) || (value.op !== "phi" && !isPure(value)));

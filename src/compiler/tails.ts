@@ -1,6 +1,6 @@
 /** Jumps that need not be: after register allocation, before the layout. */
 import { liveAtEnd } from "./liveness.ts";
-import { type Inst, isReg, type MachineBlock, type MachineFunc, visit } from "./machine.ts";
+import { copyInst, type Inst, isReg, type MachineBlock, type MachineFunc, visit } from "./machine.ts";
 
 /** Most instructions of a block that is copied in place of a jump to it, its end included. */
 const COPY_LIMIT = 4;
@@ -14,12 +14,6 @@ function predecessors(func: MachineFunc): Map<MachineBlock, MachineBlock[]> {
 /** A move between registers, or of a constant: no flag is changed. */
 const isMove = (inst: Inst): boolean =>
   (inst.op === "copy" || inst.op === "mov") && isReg(inst.a) && (isReg(inst.b) || inst.b?.kind === "imm");
-
-const copyInst = (inst: Inst): Inst => ({
-  ...inst,
-  a: inst.a === undefined ? undefined : { ...inst.a },
-  b: inst.b === undefined ? undefined : { ...inst.b },
-});
 
 /** Whether `inst` compares, and does so just as well after `moves`: it then stays beside its branch. */
 function compareFits(inst: Inst | undefined, moves: readonly Inst[]): boolean {
@@ -68,7 +62,14 @@ export function hoistMoves(func: MachineFunc): void {
       const other = branch.targets![1 - i]!;
       const moves = middle.insts.slice(0, -1);
       const isEdge = middle.insts.at(-1)?.op === "jump" && moves.length > 0 && moves.every(isMove);
-      if (!isEdge || middle === other || preds.get(middle)!.length !== 1 || middle.depth <= other.depth) return;
+      if (
+        !isEdge ||
+        middle.entersFrame ||
+        middle === other ||
+        preds.get(middle)!.length !== 1 ||
+        middle.depth <= other.depth
+      )
+        return;
       if (moves.some((move) => isReg(move.a) && liveInto(other, move.a.reg))) return;
       block.insts.splice(compareFits(block.insts.at(-2), moves) ? -2 : -1, 0, ...moves);
       middle.insts.splice(0, moves.length);
