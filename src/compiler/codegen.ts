@@ -2,11 +2,11 @@
 import { forwardJumps, layout, loopHeads } from "./blocks.ts";
 import type { SourcePlace } from "./diagnostics.ts";
 import { Frame } from "./frame.ts";
-import { type Holder, Holders } from "./holders.ts";
 import type { TrapReason } from "./ir.ts";
 import { type Inst, isReg, type MachineBlock, type MachineFunc, type Operand } from "./machine.ts";
-import type { CodeUnit, DataUnit, VariablePlace } from "./object.ts";
+import type { CodeUnit, DataUnit } from "./object.ts";
 import { copyTails, hoistMoves } from "./tails.ts";
+import { type Parameter, Variables } from "./variables.ts";
 import {
   type AluOp,
   Assembler,
@@ -68,14 +68,6 @@ export interface GenerateOptions {
   readonly parameters?: readonly Parameter[];
 }
 
-export interface Parameter {
-  readonly name: string;
-  /** Name of its type. */
-  readonly type: string;
-  /** In bits. */
-  readonly width: number;
-}
-
 export interface Generated {
   readonly code: CodeUnit;
   readonly tables: readonly DataUnit[];
@@ -94,10 +86,6 @@ class Generator {
   readonly #options: GenerateOptions;
   #block: MachineBlock | undefined;
   #trapAt: number | undefined;
-  #holders: Holders | undefined;
-  /** Where each parameter lies from a label on. */
-  readonly #moves: { readonly label: Label; readonly parameter: number; readonly holder: Holder | undefined }[] = [];
-  #held: (Holder | undefined)[] = [];
   #lastPlace: SourcePlace | undefined;
 
   constructor(func: MachineFunc, options: GenerateOptions) {
@@ -113,10 +101,10 @@ class Generator {
     copyTails(this.#func);
     const order = layout(this.#func);
     for (const block of order) this.#labels.set(block, this.#a.label());
-    const widths = this.#options.parameters?.map(({ width }) => width) ?? [];
-    this.#holders = widths.length === 0 ? undefined : new Holders(this.#func, widths);
+    const { parameters } = this.#options;
+    const variables = parameters === undefined ? undefined : new Variables(this.#a, this.#func, parameters);
     this.#line(order[0]!.insts[0]?.at ?? 0);
-    this.#hold(this.#holders?.in(order[0]!)[0]);
+    variables?.enter(order[0]!)(0);
     this.#frame.begin();
     const heads = loopHeads(order);
     order.forEach((block, i) => {
@@ -124,15 +112,14 @@ class Generator {
       this.#a.bind(this.#labels.get(block)!);
       this.#frame.enter(block);
       this.#block = block;
-      const held = this.#holders?.in(block);
+      const before = variables?.enter(block);
       block.insts.forEach((inst, index) => {
         this.#line(inst.at);
-        // What follows the return of a function is not known to be reached with its frame.
-        this.#hold(inst.op === "ret" ? held?.[index]?.map(() => undefined) : held?.[index]);
+        before?.(index);
         this.#emit(inst, block.insts, index, order[i + 1]);
       });
     });
-    this.#hold(this.#held.map(() => undefined));
+    variables?.lose();
     for (const trap of this.#traps) {
       this.#line(trap.inst.at);
       this.#a.bind(trap.label);
@@ -140,41 +127,12 @@ class Generator {
       this.#trap(trap.inst);
     }
     const code = this.#a.finish(this.#func.name);
-    const { parameters } = this.#options;
-    const variables = parameters?.map(({ name, type }, i) => ({ name, type, places: this.#places(i) }));
     return {
-      code: variables === undefined ? code : { ...code, parameters: variables },
+      code: variables === undefined ? code : { ...code, parameters: variables.finish(this.#frame.toCfa) },
       tables: this.#tables(),
       frame: this.#frame.bytes,
       trapAt: this.#trapAt,
     };
-  }
-
-  /** Notes which parameters have moved. */
-  #hold(held: readonly (Holder | undefined)[] | undefined): void {
-    held?.forEach((holder, parameter) => {
-      const last = this.#held[parameter];
-      if (last?.kind === holder?.kind && last?.number === holder?.number) return;
-      this.#held[parameter] = holder;
-      this.#moves.push({ label: this.#a.bind(), parameter, holder });
-    });
-  }
-
-  #places(parameter: number): VariablePlace[] {
-    const moves = this.#moves.filter((move) => move.parameter === parameter);
-    return moves.flatMap(({ label, holder }, i) => {
-      const [from, to] = [this.#a.offsetOf(label), this.#a.offsetOf(moves[i + 1]?.label ?? label)];
-      return holder === undefined || from === to ? [] : [{ from, to, ...this.#baseOf(holder) }];
-    });
-  }
-
-  #baseOf({ kind, number }: Holder): Pick<VariablePlace, "base" | "value"> {
-    if (kind === "register") return { base: "register", value: REGISTERS[number]!.dwarf };
-    if (kind === "incoming") return { base: "cfa", value: 8 * number };
-    const fromRsp = 8 * (this.#func.outgoing + number);
-    // Where the stack is aligned the distance between rsp and the CFA is not known.
-    if (this.#func.aligned) return { base: "rsp", value: fromRsp };
-    return { base: "cfa", value: fromRsp - this.#frame.toCfa };
   }
 
   #line(at: number): void {

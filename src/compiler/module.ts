@@ -1,6 +1,6 @@
 /** One WebAssembly module to one object: symbols, functions, globals, tables, static data. */
 import { type Callee, callees, deepestChain, maxStacks } from "./callgraph.ts";
-import { generate, type Parameter } from "./codegen.ts";
+import { generate } from "./codegen.ts";
 import type { DebugFunction, DebugProgram } from "./debug-program.ts";
 import { type SourcePlace, WasmRefusal } from "./diagnostics.ts";
 import type { Func, Value } from "./ir.ts";
@@ -13,6 +13,7 @@ import { select } from "./select.ts";
 import { splitAtFrame } from "./shrink.ts";
 import { Traps } from "./traps.ts";
 import { dataImage, findAddresses, findPointers } from "./twin.ts";
+import type { Parameter } from "./variables.ts";
 import { decodeModule, type FuncType, type WasmModule } from "./wasm.ts";
 
 export interface WasmOptions {

@@ -1,7 +1,9 @@
 /** What the guest compiler refuses: each refusal by its message, its place and what to write instead. */
 import { expect, test } from "vitest";
+import { compileWasm } from "../../src/compiler/compile.ts";
 import { CompileError } from "../../src/compiler/diagnostics.ts";
 import { compileText } from "./guest-fixture.ts";
+import { body, functionType, I32, list, module as moduleOf, name, SECTION } from "./wasm-binary.ts";
 
 async function refusal(main: string, maxStack?: number): Promise<CompileError> {
   try {
@@ -269,6 +271,18 @@ test.each(TABLE)("%s is refused with its place and what to write instead", async
   expect(error.message.slice(0, message.length)).toBe(message);
   expect(error.format()).toContain(`fix: `);
   expect(error.diagnostics[0]?.fix).toContain(fix);
+});
+
+test("a function with several results, which only hand-made WebAssembly has", () => {
+  const wasm = moduleOf(
+    new Map([
+      [SECTION.type, list([functionType([], [I32, I32])])],
+      [SECTION.function, list([[0]])],
+      [SECTION.export, list([[name("f"), 0, 0]])],
+      [SECTION.code, list([body([], [0x41, 1, 0x41, 2])])],
+    ]),
+  );
+  expect(() => compileWasm(wasm)).toThrow(/^a function with more than one result$/);
 });
 
 test("several refusals are said at once, each with its fix", async () => {
