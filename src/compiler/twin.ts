@@ -5,7 +5,8 @@
 import { WasmRefusal } from "./diagnostics.ts";
 import { decodeBody, I64, type Init, type Instr, type WasmModule } from "./wasm.ts";
 
-const REASON = "write it so that no address is narrowed, multiplied or compared at compile time, and ask for no alignment above 64";
+const REASON =
+  "write it so that no address is narrowed, multiplied or compared at compile time, and ask for no alignment above 64";
 
 const I32_CONST = 0x41;
 
