@@ -68,6 +68,18 @@ export interface GenerateOptions {
   readonly parameters?: readonly Parameter[];
 }
 
+/** Whether the flags of instruction number `index`, a test of a register against itself, are those of the one before. */
+function isTested(insts: readonly Inst[], index: number): boolean {
+  const test = insts[index]!;
+  const before = insts[index - 1];
+  const isLogic = before?.op === "alu" && (before.sub === "and" || before.sub === "or" || before.sub === "xor");
+  return (
+    isLogic &&
+    before.width === test.width &&
+    [before.a, test.b].every((operand) => isReg(operand) && isReg(test.a) && operand.reg === test.a.reg)
+  );
+}
+
 export interface Generated {
   readonly code: CodeUnit;
   readonly tables: readonly DataUnit[];
@@ -208,7 +220,11 @@ class Generator {
         else a.cmp(width, this.#placeOf(inst.a), this.#source(inst.b));
         return;
       case "test":
-        a.test(width, this.#placeOf(inst.a), inst.b?.kind === "imm" ? inst.b.value : this.#reg(inst.b));
+        if (isTested(insts, index)) return;
+        // The lowest byte alone has the bits of a small mask.
+        if (isReg(inst.a) && inst.b?.kind === "imm" && inst.b.value >= 0n && inst.b.value < 128n)
+          a.test(8, this.#reg(inst.a), inst.b.value);
+        else a.test(width, this.#placeOf(inst.a), inst.b?.kind === "imm" ? inst.b.value : this.#reg(inst.b));
         return;
       case "imul":
         a.imul(width as 32 | 64, this.#reg(inst.a), this.#placeOf(inst.b));
