@@ -24,6 +24,7 @@ import {
 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { argument } from "../hook/frame";
+import { least } from "../std/bytes";
 import { NOT_READABLE, readable, readablePrefix, safeStringLength } from "./memory";
 import { ring } from "./ring";
 import { copyMessage, copyVectors, messageBytes, vectorBytes } from "./vectors";
@@ -36,12 +37,6 @@ const MOST_STRINGS: u32 = 65536;
 @inline
 function dataLimit(): u64 {
   return load<u32>(ring + RING_H_DATA_LIMIT);
-}
-
-// @ts-ignore: decorator
-@inline
-function least(a: u64, b: u64): u64 {
-  return a < b ? a : b;
 }
 
 /** Bytes to copy for a capture of a flat region, or -1 for the kinds that are not flat. `full` is what there is. */

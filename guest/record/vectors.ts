@@ -1,4 +1,5 @@
 /** Copies of struct iovec arrays and struct msghdr with the bytes behind them (see CAPTURE_IOVEC in layout.ts). */
+import { least } from "../std/bytes";
 import { readable, readablePrefix } from "./memory";
 
 const MOST_VECTORS: u64 = 16;
@@ -15,12 +16,6 @@ const MSG_IOVLEN: usize = 24;
 const MSG_CONTROL: usize = 32;
 const MSG_CONTROLLEN: usize = 40;
 const MSGHDR_SIZE: u32 = 56;
-
-// @ts-ignore: decorator
-@inline
-function least(a: u64, b: u64): u64 {
-  return a < b ? a : b;
-}
 
 // @ts-ignore: decorator
 @inline

@@ -7,6 +7,12 @@ export function hasZeroByte(word: u64): bool {
   return ((word - 0x0101010101010101) & ~word & 0x8080808080808080) != 0;
 }
 
+// @ts-ignore: decorator
+@inline
+export function least(a: u64, b: u64): u64 {
+  return a < b ? a : b;
+}
+
 export function stringLength(s: usize): usize {
   let p = s;
   while (load<u8>(p)) p++;
