@@ -2,6 +2,8 @@ import { Command, CommanderError } from "commander";
 import { ZpolineError } from "../errors.ts";
 import { version } from "../version.ts";
 import { EXIT_FAILURE, exitStatusOf } from "./exit.ts";
+import { libCommand } from "./lib.ts";
+import { scanCommand } from "./scan.ts";
 import { sayLine } from "./stderr.ts";
 import { traceCommand } from "./trace.ts";
 
@@ -13,7 +15,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     .enablePositionalOptions()
     .configureOutput({ outputError: () => {} })
     .exitOverride();
-  program.addCommand(traceCommand().copyInheritedSettings(program));
+  for (const command of [traceCommand(), scanCommand(), libCommand()]) {
+    program.addCommand(command.copyInheritedSettings(program));
+  }
   try {
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
@@ -36,5 +40,7 @@ function report(error: unknown): number {
 function reportUsage({ code, exitCode, message }: CommanderError): number {
   if (exitCode === 0) return 0;
   if (code === "commander.help") return EXIT_FAILURE;
-  return report(new ZpolineError("BAD_USAGE", message.replace(/^error: /, ""), { fix: "zpoline trace --help" }));
+  return report(
+    new ZpolineError("BAD_USAGE", message.replace(/^error: /, ""), { fix: "zpoline --help, zpoline COMMAND --help" }),
+  );
 }

@@ -13,15 +13,18 @@ const RETRY = 5;
 export class Output {
   readonly #fd: number;
   readonly #name: string;
+  readonly #what: string;
   #text: string[] = [];
   #collected = 0;
   #inFlight = 0;
   #writing: Promise<void> | undefined;
   #error: ZpolineError | undefined;
 
-  constructor(fd: number, name: string) {
+  /** `name` and `what` are for messages: what is written where. */
+  constructor(fd: number, name: string, what = "the trace") {
     this.#fd = fd;
     this.#name = name;
+    this.#what = what;
   }
 
   write(text: string): void {
@@ -52,9 +55,9 @@ export class Output {
       try {
         await writeFully(this.#fd, bytes);
       } catch (cause) {
-        this.#error = new ZpolineError("OUTPUT_WRITE", `cannot write the trace to ${this.#name}`, {
+        this.#error = new ZpolineError("OUTPUT_WRITE", `cannot write ${this.#what} to ${this.#name}`, {
           cause,
-          fix: "the trace ends where that happened; make room, or write it elsewhere with -o FILE",
+          fix: `${this.#what} ends where that happened; make room, or write it elsewhere`,
         });
         this.#text = [];
         this.#collected = 0;

@@ -1,0 +1,131 @@
+/**
+ * The search for system calls as a module of its own, for `zpoline scan`: the code that runs inside of programs, over a
+ * file that lies in this module's memory as it would be mapped. Pointers have 32 bits here, so an address is that of the
+ * file modulo 2^32, plus what `place` says.
+ */
+import { Image } from "./rewrite/elf";
+import { openImage } from "./rewrite/functions";
+import { decode } from "./rewrite/decode";
+import { Insn } from "./rewrite/insn";
+import { Plan, planPatch } from "./rewrite/plan";
+import { findSites, Site } from "./rewrite/sites";
+
+export {
+  PATCH_JUMP,
+  PATCH_NONE,
+  PATCH_ZERO,
+  WHY_ANY_NUMBER,
+  WHY_ANY_NUMBER_NO_ROOM,
+  WHY_RED_ZONE,
+  WHY_RED_ZONE_CALL,
+  WHY_RED_ZONE_NO_ROOM,
+  WHY_SYSENTER,
+  WHY_UNSURE,
+  WHY_USUAL,
+} from "./rewrite/plan";
+export {
+  REASON_DATA,
+  REASON_NO_BOUNDARY,
+  REASON_OVERLAP,
+  REASON_PREFIX,
+  REASON_UNREACHED,
+  VERDICT_NOT,
+  VERDICT_SITE,
+  VERDICT_UNSURE,
+} from "./rewrite/sites";
+
+/** As in rewrite.ts: so many finds of a mapping are judged, with so much memory for it. */
+export const MOST_SITES: u32 = 8192;
+const SCRATCH: usize = 1 << 16;
+
+// What lies behind the static data: image, instruction, plan, scratch memory, sites; then room for files.
+const IMAGE: usize = (__heap_base + 4095) & ~4095;
+const INSN: usize = IMAGE + ((offsetof<Image>() + 7) & ~7);
+const PLAN: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
+const WORK: usize = PLAN + ((offsetof<Plan>() + 7) & ~7);
+const SITES: usize = WORK + SCRATCH;
+const FILES: usize = (SITES + (<usize>MOST_SITES) * offsetof<Site>() + 0xffff) & ~0xffff;
+const PAGE: u64 = 65536;
+
+const PHDR_SIZE: usize = 56;
+const MOST_HEADERS: usize = 64;
+
+/**
+ * Makes zeroed room for `size` bytes whose address in the file is `low` (modulo 2^32); returns where, or 0 when there is
+ * not that much memory. Pointers in the image that were not relocated must not look like ones that were (elf.ts,
+ * dynamicAddress): the room is at `low` itself, or does not overlap [low, low + size).
+ */
+export function place(low: usize, size: usize): usize {
+  const behind = <u64>low + size;
+  const base: u64 = low >= FILES ? low : ((behind > FILES ? behind : FILES) + PAGE - 1) & ~(PAGE - 1);
+  const end = base + size;
+  if (end >= <u64>1 << 32) return 0;
+  const pages = <i32>((end + PAGE - 1) / PAGE);
+  const missing = pages - memory.size();
+  if (missing > 0 && memory.grow(missing) < 0) return 0;
+  return <usize>base;
+}
+
+/**
+ * Opens the image in [base, base + size), whose first byte has the address `low` in the file. Its headers are used as far
+ * as they lie in the first `first` bytes, the mapping of the file's start.
+ */
+export function open(base: usize, size: usize, low: usize, first: usize): void {
+  const image = changetype<Image>(IMAGE);
+  const offset = first >= 64 ? load<u64>(base, 32) : 0; // e_phoff
+  const count = first >= 64 ? <usize>load<u16>(base, 56) : 0; // e_phnum
+  if (!count || count > MOST_HEADERS || offset > first || offset + count * PHDR_SIZE > first) {
+    openImage(image, 0, 0, 0, 0, 0);
+    return;
+  }
+  openImage(image, base - low, base + <usize>offset, count, base, base + size);
+}
+
+/** Number of finds in [start, end); the first MOST_SITES of them can be asked for. */
+export function find(start: usize, end: usize): u32 {
+  return findSites(changetype<Image>(IMAGE), start, end, SITES, MOST_SITES, WORK, SCRATCH);
+}
+
+// @ts-ignore: decorator
+@inline
+function siteAt(index: u32): Site {
+  return changetype<Site>(SITES + <usize>index * offsetof<Site>());
+}
+
+export function addressOf(index: u32): usize {
+  return siteAt(index).address;
+}
+
+/** Start of the function; 0 when it is not known. */
+export function functionOf(index: u32): usize {
+  return siteAt(index).start;
+}
+
+export function numberOf(index: u32): i32 {
+  return siteAt(index).number;
+}
+
+export function verdictOf(index: u32): u32 {
+  return siteAt(index).verdict;
+}
+
+export function reasonOf(index: u32): u32 {
+  return siteAt(index).reason;
+}
+
+/** PATCH_*; then `whyPlanned` tells why. */
+export function plan(index: u32): u32 {
+  const plan = changetype<Plan>(PLAN);
+  planPatch(plan, siteAt(index), changetype<Insn>(INSN));
+  return plan.patch;
+}
+
+/** WHY_* of the last plan. */
+export function whyPlanned(): u32 {
+  return changetype<Plan>(PLAN).why;
+}
+
+/** Length of the instruction at `address`, of which nothing from `end` on belongs to it; 0 when there is none. */
+export function lengthAt(address: usize, end: usize): u32 {
+  return decode(changetype<Insn>(INSN), address, end);
+}

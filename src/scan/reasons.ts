@@ -1,0 +1,46 @@
+/** Why a system call site is patched in another way than by `call *%rax`, or not at all. */
+import type { ScanModule } from "./module.ts";
+
+/** In words for a terminal, by the name in JSON. docs/scan.md explains them. */
+export const REASONS = {
+  "red-zone": "red zone",
+  "red-zone-no-room": "red zone, and no room for a jump",
+  "red-zone-call": "red zone, which this call needs itself",
+  "any-number": "any number",
+  "any-number-no-room": "any number, but no room for a jump",
+  sysenter: "sysenter",
+  "no-boundary": "maybe code: no boundary before it",
+  unreached: "maybe code: nothing leads to it",
+  overlap: "maybe code: two readings of the bytes",
+  prefix: "needless prefixes",
+  data: "data, most likely",
+} as const;
+
+export type Reason = keyof typeof REASONS;
+
+/** The reason for the last plan of `guest`, which was made for its find `index`. */
+export function reasonOf(guest: ScanModule, index: number): Reason | undefined {
+  const why = guest.whyPlanned();
+  return why === guest.WHY_UNSURE.value ? doubts(guest).get(guest.reasonOf(index)) : exceptions(guest).get(why);
+}
+
+function exceptions(guest: ScanModule): Map<number, Reason> {
+  return new Map([
+    [guest.WHY_SYSENTER.value, "sysenter"],
+    [guest.WHY_RED_ZONE.value, "red-zone"],
+    [guest.WHY_RED_ZONE_CALL.value, "red-zone-call"],
+    [guest.WHY_RED_ZONE_NO_ROOM.value, "red-zone-no-room"],
+    [guest.WHY_ANY_NUMBER.value, "any-number"],
+    [guest.WHY_ANY_NUMBER_NO_ROOM.value, "any-number-no-room"],
+  ]);
+}
+
+function doubts(guest: ScanModule): Map<number, Reason> {
+  return new Map([
+    [guest.REASON_NO_BOUNDARY.value, "no-boundary"],
+    [guest.REASON_UNREACHED.value, "unreached"],
+    [guest.REASON_OVERLAP.value, "overlap"],
+    [guest.REASON_PREFIX.value, "prefix"],
+    [guest.REASON_DATA.value, "data"],
+  ]);
+}
