@@ -20,7 +20,7 @@ export class Progress {
   show(done: number, name: string): void {
     if (!this.#shown) return;
     const filled = Math.round((WIDTH * done) / this.#total);
-    const columns = process.stderr.columns ?? 80;
+    const columns = process.stderr.columns || 80;
     const text = `[${"#".repeat(filled)}${".".repeat(WIDTH - filled)}] ${done}/${this.#total} ${name}`;
     writeSync(STDERR, CLEAR + text.slice(0, columns - 1));
   }
