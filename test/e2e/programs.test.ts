@@ -113,7 +113,7 @@ describe("the same calls in the same order as strace shows", () => {
     ["ls -la", ["ls", "-la", "tree"]],
     ["cat", ["cat", "tree/f1", "tree/f2", "tree/none"]],
     ["sort", ["sort", "tree/f19"]],
-    ["bash pipeline", sh("ls tree | sort | wc -l")],
+    ["bash, one process after the other", sh("ls tree > list; sort list; wc -l < list; (exit 3); echo $?")],
     ["sqlite3", ["sqlite3", ":memory:", "select 1"]],
     ["sed", ["sed", "s/x/y/", "tree/f3"]],
   ] as const)("%s", (_name, command) => {

@@ -97,6 +97,18 @@ describe("random bytes", () => {
   });
 });
 
+test("AMX, whose tile registers must differ from each other, decodes", () => {
+  const encodings = [
+    [0xc4, 0xa2, 0x48, 0x5e, 0xc1], // tdpbuud
+    [0xc4, 0xe2, 0x72, 0x5c, 0xc2], // tdpbf16ps
+    [0xc4, 0xe2, 0x71, 0x6c, 0xc2], // tcmmimfp16ps
+    [0xc4, 0xe2, 0x78, 0x49, 0xc0], // tilerelease
+  ].map((bytes) => [...bytes, ...new Array(10).fill(0x90)]);
+  const lengths: number[][] = [];
+  decoder.decodeAll(encodings, (_i, actual, _oracle, expected) => lengths.push([actual, expected]));
+  expect(lengths).toEqual(encodings.map(() => [5, 5]));
+});
+
 /** The legacy opcodes of which some form exists: map, opcode, mandatory prefix. */
 function legacyOpcodes(): Set<string> {
   const result = new Set<string>();
