@@ -154,7 +154,8 @@ export class Selection {
   /** A constant that an instruction of `width` can hold, or undefined. */
   immediate(width: Width, value: Value): Operand | undefined {
     if (value.op !== "const") return undefined;
-    const number = width === 64 ? signed(value.type, value.imm) : BigInt.asIntN(width, value.imm);
+    // In 64 bits an i32 is zero-extended: the upper half of a negative one cannot come from a sign-extended immediate.
+    const number = width === 64 && value.type === 32 ? BigInt.asUintN(32, value.imm) : BigInt.asIntN(width, value.imm);
     return fitsInt32(number) ? imm(number) : undefined;
   }
 
