@@ -6,7 +6,7 @@ import type { TrapReason } from "./ir.ts";
 import { type Inst, isReg, type MachineBlock, type MachineFunc, type Operand } from "./machine.ts";
 import type { CodeUnit, DataUnit } from "./object.ts";
 import { copyTails, hoistMoves } from "./tails.ts";
-import { type Parameter, Variables } from "./variables.ts";
+import { type DeclaredVariables, Variables } from "./variables.ts";
 import {
   type AluOp,
   Assembler,
@@ -64,8 +64,8 @@ export interface GenerateOptions {
   readonly place: (at: number) => SourcePlace | undefined;
   /** Not given, or no answer: the trap is an undefined instruction and nothing else. */
   readonly trap?: (reason: TrapReason, at: number) => TrapCall | undefined;
-  /** The parameters, for debuggers; all of them or none. */
-  readonly parameters?: readonly Parameter[];
+  /** For debuggers. */
+  readonly variables?: DeclaredVariables;
 }
 
 /** Whether the flags of instruction number `index`, a test of a register against itself, are those of the one before. */
@@ -113,8 +113,8 @@ class Generator {
     copyTails(this.#func);
     const order = layout(this.#func);
     for (const block of order) this.#labels.set(block, this.#a.label());
-    const { parameters } = this.#options;
-    const variables = parameters === undefined ? undefined : new Variables(this.#a, this.#func, parameters);
+    const { variables: declared } = this.#options;
+    const variables = declared === undefined ? undefined : new Variables(this.#a, this.#func, declared);
     this.#line(order[0]!.insts[0]?.at ?? 0);
     variables?.enter(order[0]!)(0);
     this.#frame.begin();
@@ -140,7 +140,7 @@ class Generator {
     }
     const code = this.#a.finish(this.#func.name);
     return {
-      code: variables === undefined ? code : { ...code, parameters: variables.finish(this.#frame.toCfa) },
+      code: variables === undefined ? code : { ...code, ...variables.finish(this.#frame.toCfa) },
       tables: this.#tables(),
       frame: this.#frame.bytes,
       trapAt: this.#trapAt,

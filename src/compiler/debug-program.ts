@@ -2,8 +2,11 @@
 import type { DebugType } from "./object.ts";
 
 export interface DebugFunction {
-  /** `this` first. `width`: in bits, as WebAssembly has it. */
-  readonly parameters: readonly { readonly name: string; readonly type: string; readonly width: 32 | 64 }[];
+  /** Parameters (`this` first) and locals, by their numbers before Binaryen optimises. */
+  readonly variables: ReadonlyMap<
+    number,
+    { readonly kind: "parameter" | "local"; readonly name: string; readonly type: string }
+  >;
   /** Type of the result, unless there is none. */
   readonly result?: string;
 }
@@ -42,7 +45,9 @@ interface AscFunction extends AscElement {
     readonly parameterTypes: readonly AscType[];
     readonly returnType: AscType;
   };
-  getParameterName?(index: number): string;
+  /** Parameters first; what asc itself needs besides has a name with a "~" or "|". */
+  readonly localsByIndex?: readonly { readonly name: string; readonly type: AscType }[];
+  readonly ref: number;
 }
 export interface CheckedProgram {
   readonly instancesByName: ReadonlyMap<string, AscFunction>;
@@ -90,15 +95,14 @@ export function debugProgram(program: CheckedProgram): DebugProgram {
   for (const [name, element] of program.instancesByName) {
     const { signature } = element;
     if (signature === undefined || name.startsWith("~lib/")) continue;
-    const parameter = (parameterName: string, type: AscType): DebugFunction["parameters"][number] => ({
-      name: parameterName,
-      type: types.name(type),
-      width: type.size > 32 ? 64 : 32,
+    const count = signature.parameterTypes.length + (signature.thisType === null ? 0 : 1);
+    const variables = new Map<number, { kind: "parameter" | "local"; name: string; type: string }>();
+    element.localsByIndex!.forEach(({ name: own, type }, i) => {
+      if (/^[\w$]+$/.test(own))
+        variables.set(i, { kind: i < count ? "parameter" : "local", name: own, type: types.name(type) });
     });
-    const own = signature.parameterTypes.map((type, i) => parameter(element.getParameterName!(i), type));
-    const parameters = signature.thisType === null ? own : [parameter("this", signature.thisType), ...own];
     const isVoid = signature.returnType.toString() === VOID;
-    functions.set(name, { parameters, ...(isVoid ? {} : { result: types.name(signature.returnType) }) });
+    functions.set(name, { variables, ...(isVoid ? {} : { result: types.name(signature.returnType) }) });
   }
   for (const [name, { kind, name: own, type }] of program.elementsByName)
     if (kind === ELEMENT_GLOBAL && type !== undefined && !name.startsWith("~lib/"))

@@ -6,7 +6,7 @@ import { ByteWriter } from "../elf/bytes.ts";
 import type { StringTable } from "../elf/section.ts";
 import { declaration, fileNumber } from "./dwarf-line.ts";
 import type { LinkedImage, PlacedCode } from "./link.ts";
-import type { DebugType, VariablePlace } from "./object.ts";
+import type { DebugType, Variable } from "./object.ts";
 
 const VERSION = 5;
 const DW_UT_compile = 1;
@@ -14,10 +14,12 @@ const DW_UT_compile = 1;
 const DW_LANG_C11 = 0x1d;
 
 const DW_OP_addr = 0x03;
+const DW_OP_const8u = 0x0e;
 const DW_OP_reg0 = 0x50;
 const DW_OP_breg7 = 0x77;
 const DW_OP_fbreg = 0x91;
 const DW_OP_call_frame_cfa = 0x9c;
+const DW_OP_stack_value = 0x9f;
 
 const DW_LLE_end_of_list = 0x00;
 const DW_LLE_start_length = 0x08;
@@ -89,6 +91,15 @@ const ABBREVIATIONS = {
   valued: [DW_TAG_subprogram, 1, [...SUBPROGRAM, [DW_AT_type, DW_FORM_ref4]]],
   parameter: [
     DW_TAG_formal_parameter,
+    0,
+    [
+      [DW_AT_name, DW_FORM_strp],
+      [DW_AT_type, DW_FORM_ref4],
+      [DW_AT_location, DW_FORM_sec_offset],
+    ],
+  ],
+  local: [
+    DW_TAG_variable,
     0,
     [
       [DW_AT_name, DW_FORM_strp],
@@ -234,18 +245,22 @@ class Writer {
     this.#body.u64(address).uleb(unit.bytes.length);
     this.#body.uleb(1).u8(DW_OP_call_frame_cfa);
     if (unit.result !== undefined) this.#type(unit.result);
-    for (const { name, type, places } of unit.parameters ?? []) {
-      this.#named("parameter", name);
-      this.#type(type).u32(this.#locations.length + LENGTH_FIELD);
-      for (const place of places) this.#place(place, address);
-      this.#locations.u8(DW_LLE_end_of_list);
-    }
+    for (const parameter of unit.parameters ?? []) this.#local("parameter", parameter, address);
+    for (const local of unit.locals ?? []) this.#local("local", local, address);
     this.#end();
   }
 
-  #place({ from, to, base, value }: VariablePlace, address: number): void {
+  #local(entry: "parameter" | "local", { name, type, places }: Variable, address: number): void {
+    this.#named(entry, name);
+    this.#type(type).u32(this.#locations.length + LENGTH_FIELD);
+    for (const place of places) this.#place(place, address);
+    this.#locations.u8(DW_LLE_end_of_list);
+  }
+
+  #place({ from, to, base, value }: Variable["places"][number], address: number): void {
     const expression = new ByteWriter();
-    if (base === "register") expression.u8(DW_OP_reg0 + value);
+    if (base === "constant") expression.u8(DW_OP_const8u).u64(value).u8(DW_OP_stack_value);
+    else if (base === "register") expression.u8(DW_OP_reg0 + value);
     else expression.u8(base === "cfa" ? DW_OP_fbreg : DW_OP_breg7).sleb(value);
     this.#locations.u8(DW_LLE_start_length).u64(address + from);
     this.#locations

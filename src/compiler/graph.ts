@@ -1,5 +1,5 @@
 /** Questions about the control flow graph, and its upkeep. */
-import { append, type Block, type Func, newBlock, phis, removePred, type Value } from "./ir.ts";
+import { append, type Block, type Environment, type Func, newBlock, phis, removePred, type Value } from "./ir.ts";
 
 /** Blocks that can be reached, each after its predecessors except along back edges. */
 export function reversePostorder(func: Func): Block[] {
@@ -116,7 +116,7 @@ export function redirect(from: Block, old: Block, to: Block, args: readonly Valu
 /** Makes the end of `block` a jump to `target`, one of its targets. */
 export function makeJump(block: Block, target: Block): void {
   for (const other of block.end.targets) if (other !== target) removePred(other, block);
-  block.end = { kind: "jump", args: [], targets: [target], cases: [], at: block.end.at };
+  block.end = { kind: "jump", args: [], targets: [target], cases: [], at: block.end.at, env: block.end.env };
 }
 
 /** An empty block of its own on the edge `from` → `to`. */
@@ -124,7 +124,7 @@ export function splitEdge(func: Func, from: Block, to: Block): Block {
   const middle: Block = {
     id: func.nextBlock++,
     values: [],
-    end: { kind: "jump", args: [], targets: [to], cases: [], at: from.end.at },
+    end: { kind: "jump", args: [], targets: [to], cases: [], at: from.end.at, env: from.end.env },
     preds: [from],
   };
   func.blocks.push(middle);
@@ -150,6 +150,24 @@ export function joinEdges(func: Func, from: readonly Block[], to: Block): Block 
   }
   newEdge(middle, to, values);
   return middle;
+}
+
+/** Calls `change` on the values of all environments; what gives no value is lost. */
+export function mapEnvironments(func: Func, change: (value: Value) => Value | undefined): void {
+  const done = new Map<Environment, Environment>();
+  const mapped = (env: Environment | undefined): Environment | undefined => {
+    if (env === undefined) return undefined;
+    let next = done.get(env);
+    if (next === undefined) {
+      next = env.map((value) => value && change(value));
+      done.set(env, next);
+    }
+    return next;
+  };
+  for (const block of func.blocks) {
+    for (const value of block.values) value.env = mapped(value.env);
+    block.end.env = mapped(block.end.env);
+  }
 }
 
 /** Calls `change` on every place where a value is used; it gives the value to use there. */

@@ -60,7 +60,14 @@ export interface Value {
   block: Block;
   /** Offset of the WebAssembly instruction it comes from. */
   at: number;
+  env: Environment | undefined;
 }
+
+/**
+ * The values of the function's variables before an instruction, for debuggers. They are no uses: a value that nothing
+ * else needs is dropped all the same, and the variable is then lost.
+ */
+export type Environment = readonly (Value | undefined)[];
 
 /** The end of a block. `targets` has no block twice, except that it may be empty. */
 export interface Terminator {
@@ -71,6 +78,7 @@ export interface Terminator {
   /** For a switch: index into `targets` by value; the last one is for all greater values. */
   cases: number[];
   at: number;
+  env?: Environment | undefined;
   /** For a trap. */
   reason?: TrapReason;
 }
@@ -152,7 +160,7 @@ export function newBlock(func: Func): Block {
   return block;
 }
 
-export type ValueFields = Partial<Pick<Value, "imm" | "bits" | "signed" | "atomic" | "symbol" | "at">>;
+export type ValueFields = Partial<Pick<Value, "imm" | "bits" | "signed" | "atomic" | "symbol" | "at" | "env">>;
 
 /** A value that is not yet in its block's list. */
 export function makeValue(
@@ -175,6 +183,7 @@ export function makeValue(
     symbol: fields.symbol ?? "",
     block,
     at: fields.at ?? 0,
+    env: fields.env,
   };
 }
 

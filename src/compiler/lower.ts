@@ -6,6 +6,7 @@ import {
   type BinaryOp,
   type Block,
   constant,
+  type Environment,
   type Func,
   type IntType,
   newBlock,
@@ -96,6 +97,11 @@ class Lowering {
   readonly #module: WasmModule;
   readonly #func: Func;
   readonly #assigned: Map<number, Set<number>>;
+  /** The locals that debuggers are told about. */
+  readonly #variables: readonly number[];
+  /** The zeros that locals have before the first assignment. */
+  readonly #initial = new Set<Value>();
+  #env: Environment | undefined;
   readonly #frames: Frame[] = [];
   #stack: Value[] = [];
   #locals: Value[] = [];
@@ -109,7 +115,9 @@ class Lowering {
     type: FuncType,
     localTypes: readonly number[],
     code: readonly Instr[],
+    variables: readonly number[],
   ) {
+    this.#variables = variables;
     this.#context = context;
     this.#module = context.module;
     this.#func = func;
@@ -117,8 +125,11 @@ class Lowering {
     const entry = newBlock(func);
     this.#block = entry;
     this.#locals = func.params.map((param, i) => append(func, entry, "param", param, [], { imm: BigInt(i) }));
-    for (const local of localTypes)
-      this.#locals.push(this.#const(local === I32 ? 32 : intType(local, code[0]?.at ?? 0), 0n));
+    for (const local of localTypes) {
+      const zero = this.#const(local === I32 ? 32 : intType(local, code[0]?.at ?? 0), 0n);
+      this.#initial.add(zero);
+      this.#locals.push(zero);
+    }
     this.#open("function", { params: [], results: type.results }, newBlock(func));
     this.#run(code);
   }
@@ -128,7 +139,16 @@ class Lowering {
   }
 
   #emit(op: Value["op"], type: IntType | 0, args: Value[], fields: ValueFields = {}): Value {
-    return append(this.#func, this.#block!, op, type, args, { ...fields, at: this.#at });
+    return append(this.#func, this.#block!, op, type, args, { ...fields, at: this.#at, env: this.#env });
+  }
+
+  /** Notes the variables before an instruction. What ends several ways has no one state. */
+  #observe(isEnd: boolean): void {
+    const now = this.#variables.map((local) => {
+      const value = this.#locals[local];
+      return isEnd || value === undefined || this.#initial.has(value) ? undefined : value;
+    });
+    if (!now.every((value, i) => value === this.#env?.[i])) this.#env = now;
   }
 
   #push(value: Value): void {
@@ -161,6 +181,7 @@ class Lowering {
         else if (skipped === 0 && op === 0x05) this.#else();
         return;
       }
+      this.#observe(op === 0x0b);
       if (!this.#control(instr, i)) this.#plain(instr);
     });
   }
@@ -310,7 +331,7 @@ class Lowering {
   }
 
   #finish(kind: Block["end"]["kind"], args: Value[], targets: Block[], cases: number[] = []): void {
-    this.#block!.end = { kind, args, targets, cases, at: this.#at };
+    this.#block!.end = { kind, args, targets, cases, at: this.#at, env: this.#env };
     this.#block = undefined;
   }
 
@@ -608,8 +629,11 @@ class Lowering {
   }
 }
 
-/** Lowers a defined function; `index` counts imports. Throws `WasmRefusal`. */
-export function lowerFunction(context: ModuleContext, index: number): Func {
+/**
+ * Lowers a defined function; `index` counts imports. `variables`: the locals that environments have, in that order.
+ * Throws `WasmRefusal`.
+ */
+export function lowerFunction(context: ModuleContext, index: number, variables: readonly number[] = []): Func {
   const { module } = context;
   const defined = index - module.imports.length;
   const type = module.types[module.functions[defined]!]!;
@@ -625,6 +649,6 @@ export function lowerFunction(context: ModuleContext, index: number): Func {
     nextValue: 0,
     nextBlock: 0,
   };
-  new Lowering(context, func, type, body.locals, code);
+  new Lowering(context, func, type, body.locals, code, variables);
   return func;
 }

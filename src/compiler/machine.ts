@@ -102,7 +102,17 @@ export interface Inst {
   readonly targets?: readonly MachineBlock[];
   /** Offset of the WebAssembly instruction it comes from. */
   readonly at: number;
+  /** Where the function's variables are before the instruction, as far as that is known. */
+  variables?: readonly VariableAt[] | undefined;
 }
+
+/** A register (a number), a spill slot, a constant, the place of a parameter, or nowhere. */
+export type VariableAt =
+  | Reg
+  | { readonly slot: number }
+  | { readonly constant: bigint }
+  | { readonly parameter: number }
+  | undefined;
 
 export interface MachineBlock {
   readonly id: number;
@@ -184,6 +194,11 @@ export function rename(inst: Inst, to: (r: Reg) => Reg): void {
     }
   }
   if (inst.c !== undefined) inst.c = to(inst.c);
+}
+
+/** Replaces the registers that hold variables. */
+export function renameVariables(inst: Inst, to: (r: Reg) => Reg): void {
+  inst.variables = inst.variables?.map((place) => (typeof place === "number" ? to(place) : place));
 }
 
 /** A copy whose registers can be replaced by themselves. */

@@ -13,8 +13,8 @@ import { select } from "./select.ts";
 import { splitAtFrame } from "./shrink.ts";
 import { Traps } from "./traps.ts";
 import { dataImage, findAddresses, findPointers } from "./twin.ts";
-import type { Parameter } from "./variables.ts";
-import { decodeModule, type FuncType, type WasmModule } from "./wasm.ts";
+import type { Declared, DeclaredVariables } from "./variables.ts";
+import { decodeBody, decodeModule, type FuncType, type WasmModule } from "./wasm.ts";
 
 export interface WasmOptions {
   /**
@@ -294,7 +294,11 @@ class ModuleCompiler {
     for (let index = work.shift(); index !== undefined; index = work.shift()) {
       const name = this.#symbols[index]!;
       if (funcs.has(name)) continue;
-      const func = lowerFunction(context, index);
+      const func = lowerFunction(
+        context,
+        index,
+        this.#variables(index).map(({ local }) => local),
+      );
       optimise(func);
       funcs.set(name, func);
       const called = callees(func, inTable);
@@ -322,8 +326,9 @@ class ModuleCompiler {
       const callsOut = machine.blocks.some((block) => block.insts.some((inst) => inst.op === "call"));
       splitAtFrame(machine);
       allocate(machine);
-      const debug = this.#debugOf(name, func);
-      const generated = generate(machine, { place, ...debug, trap: (reason, at) => traps?.call(name, reason, at) });
+      const declared = this.#options.debug === undefined ? [] : this.#variables(this.#symbols.indexOf(name));
+      const variables: DeclaredVariables = { declared, widths: func.params };
+      const generated = generate(machine, { place, variables, trap: (reason, at) => traps?.call(name, reason, at) });
       const { trapAt } = generated;
       if (trapAt !== undefined) calls.get(name)!.push({ name: traps!.handler, at: trapAt });
       code.push(generated.code);
@@ -360,11 +365,19 @@ class ModuleCompiler {
     };
   }
 
-  /** Binaryen may have dropped parameters: then it is not known which. */
-  #debugOf(name: string, func: Func): { parameters?: readonly Parameter[] } {
-    const parameters = this.#declared(name)?.parameters;
-    if (parameters?.map(({ width }) => width).join() !== func.params.join()) return {};
-    return { parameters };
+  /** The named locals of a function that Binaryen has kept. */
+  #variables(index: number): (Declared & { readonly local: number })[] {
+    const declared = this.#declared(this.#symbols[index]!)?.variables;
+    if (declared === undefined) return [];
+    const defined = index - this.#module.imports.length;
+    const parameters = this.#module.types[this.#module.functions[defined]!]!.params.length;
+    const code = decodeBody(this.#module, this.#module.bodies[defined]!);
+    const assigned = new Set(code.filter(({ op }) => op === 0x21 || op === 0x22).map((instr) => instr.index!));
+    return [...(this.#module.localNames.get(index) ?? [])].flatMap(([local, name]) => {
+      const variable = declared.get(Number(name));
+      if (variable === undefined) return [];
+      return [{ local, ...variable, ...(local < parameters && !assigned.has(local) ? { fixed: local } : {}) }];
+    });
   }
 
   #declared(symbol: string): DebugFunction | undefined {

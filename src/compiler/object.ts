@@ -44,11 +44,19 @@ export interface VariablePlace {
   readonly value: number;
 }
 
-/** A parameter. Where it has no place its value is lost. `type` names one of the object's types. */
+/** From offset `from` up to `to` a variable has this value and need not lie anywhere. */
+export interface VariableConstant {
+  readonly from: number;
+  readonly to: number;
+  readonly base: "constant";
+  readonly value: bigint;
+}
+
+/** A parameter or a local variable. Where it has no place its value is lost. `type` names one of the object's types. */
 export interface Variable {
   readonly name: string;
   readonly type: string;
-  readonly places: readonly VariablePlace[];
+  readonly places: readonly (VariablePlace | VariableConstant)[];
 }
 
 /** One function (or template) of machine code. */
@@ -65,6 +73,7 @@ export interface CodeUnit {
   /** Most bytes of stack used below the return address, callees included, where known. */
   readonly maxStack?: number;
   readonly parameters?: readonly Variable[];
+  readonly locals?: readonly Variable[];
   /** Type of the result. */
   readonly result?: string;
   /** Alignment, a power of two; 16 when not given. */

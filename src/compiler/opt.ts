@@ -1,7 +1,7 @@
 /** The optimiser: value numbering with folding, dead code elimination, tidying of the graph, in rounds. */
 import { branchOnJoined, splitBranches, splitSelects } from "./branches.ts";
 import { fold } from "./fold.ts";
-import { dominates, dominators, makeJump, mapUses, prune, redirect } from "./graph.ts";
+import { dominates, dominators, makeJump, mapEnvironments, mapUses, prune, redirect } from "./graph.ts";
 import { mergeInductions } from "./induction.ts";
 import { type Block, type Func, isPure, phis, type Value } from "./ir.ts";
 import { sinkIncrements, sinkValues } from "./motion.ts";
@@ -59,10 +59,14 @@ function numberValues(func: Func): boolean {
         for (const arg of value.args) {
           if (arg.id < fresh || isLeaf(arg)) continue;
           arg.block = block;
+          arg.env = original.env;
           kept.push(arg);
         }
         value.block = block;
-        if (value !== original) alias.set(original, value);
+        if (value !== original) {
+          value.env = original.env;
+          alias.set(original, value);
+        }
       }
       if (value.op === "phi" || isPure(value)) {
         const key = keyOf(value);
@@ -81,6 +85,7 @@ function numberValues(func: Func): boolean {
     block.end.args = block.end.args.map(resolve);
   }
   mapUses(func, resolve);
+  mapEnvironments(func, resolve);
   return changed;
 }
 

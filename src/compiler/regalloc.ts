@@ -3,7 +3,19 @@
  * simplify optimistically, colour, and where colours run out spill and start again.
  */
 import { type BitSet, liveAtEnd, stepBack } from "./liveness.ts";
-import { CALLEE_SAVED, FIRST_VIRTUAL, isReg, type MachineFunc, RBP, type Reg, RSP, rename, visit } from "./machine.ts";
+import {
+  CALLEE_SAVED,
+  FIRST_VIRTUAL,
+  isReg,
+  type MachineFunc,
+  RBP,
+  type Reg,
+  RSP,
+  rename,
+  renameVariables,
+  visit,
+} from "./machine.ts";
+import { settle } from "./settle.ts";
 import { spill } from "./spill.ts";
 
 /** Colours in order of preference: those that need not be saved first, short encodings before long ones. */
@@ -196,8 +208,16 @@ export function allocate(func: MachineFunc): void {
   for (;;) {
     const { colour, uncoloured, alias } = new Colouring(build(func), colours, unspillable).run();
     if (uncoloured.length === 0) {
+      settle(
+        func,
+        () => true,
+        (r) => r,
+      );
       for (const block of func.blocks) {
-        for (const inst of block.insts) rename(inst, (r) => colour[alias(r)]!);
+        for (const inst of block.insts) {
+          rename(inst, (r) => colour[alias(r)]!);
+          renameVariables(inst, (r) => colour[alias(r)]!);
+        }
         block.insts = block.insts.filter((inst) => {
           if (inst.op === "undef") return false;
           return !(

@@ -96,6 +96,7 @@ class Selector {
 
   run(): MachineFunc {
     for (const block of [...this.#func.blocks].reverse()) this.#selectBlock(block);
+    this.#s.settle();
     for (const block of this.#func.blocks)
       this.#machine.blocks.push(this.#blocks.get(block)!, ...(this.#extra.get(block) ?? []));
     return this.#machine;

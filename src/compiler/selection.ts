@@ -1,5 +1,5 @@
 /** The state of instruction selection, and the matching of operands: registers, constants, memory, addresses. */
-import type { Block, Func, Value } from "./ir.ts";
+import type { Block, Environment, Func, Value } from "./ir.ts";
 import { isPure, signed } from "./ir.ts";
 import {
   type Inst,
@@ -10,6 +10,7 @@ import {
   type Operand,
   type Reg,
   reg,
+  type VariableAt,
 } from "./machine.ts";
 import type { Scale, Width } from "./x64.ts";
 
@@ -30,6 +31,8 @@ export class Selection {
   /** The block, and the number of effects in it, before the place for which code is made. */
   #block: Block | undefined;
   #effectsBefore = 0;
+  #env: Environment | undefined;
+  readonly #environments = new Map<Inst, Environment>();
   #foldLoads = true;
   at = 0;
 
@@ -64,6 +67,7 @@ export class Selection {
     this.#group = [];
     this.#block = block;
     this.at = value?.at ?? block.end.at;
+    this.#env = (value ?? block.end).env;
     this.#effectsBefore =
       value === undefined ? block.values.filter((v) => v.op !== "phi" && !isPure(v)).length : this.#effects.get(value)!;
   }
@@ -79,7 +83,26 @@ export class Selection {
   }
 
   emit(op: MachineOp, width: Width, a?: Operand, b?: Operand, more: Partial<Inst> = {}): void {
-    this.#group.push({ op, width, a, b, at: this.at, ...more });
+    const inst = { op, width, a, b, at: this.at, ...more };
+    this.#group.push(inst);
+    if (this.#env !== undefined) this.#environments.set(inst, this.#env);
+  }
+
+  /** Tells the instructions where the variables are, as far as they have got registers. */
+  settle(): void {
+    const done = new Map<Environment, VariableAt[]>();
+    for (const [inst, env] of this.#environments) {
+      const places = done.get(env) ?? env.map((value) => value && this.#placeOf(value));
+      done.set(env, places);
+      inst.variables = places;
+    }
+  }
+
+  #placeOf(value: Value): VariableAt {
+    if (value.op === "const") return { constant: value.imm };
+    if (value.op === "param") return { parameter: Number(value.imm) };
+    if (value.op === "wrap" || value.op === "zext32") return this.#regs.get(value) ?? this.#placeOf(value.args[0]!);
+    return this.#regs.get(value);
   }
 
   fresh(): Reg {

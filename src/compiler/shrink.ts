@@ -15,6 +15,7 @@ import {
   type Reg,
   reg,
   rename,
+  renameVariables,
   visit,
 } from "./machine.ts";
 
@@ -140,6 +141,7 @@ export function splitAtFrame(func: MachineFunc): void {
   };
   const carried = new Map([...inside].map((block) => [block, liveInto(block)]));
   for (const block of inside) for (const inst of block.insts) rename(inst, ownOf);
+  for (const block of inside) for (const inst of block.insts) renameVariables(inst, (r) => own.get(r) ?? r);
   const enters = new Map<MachineBlock, MachineBlock>();
   for (const from of outside) {
     from.frameless = true;

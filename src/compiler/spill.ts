@@ -12,6 +12,7 @@ import {
   rename,
   visit,
 } from "./machine.ts";
+import { settle } from "./settle.ts";
 
 /** Instructions whose operand b may be memory (64 bits of it are valid in a slot), when a is none. */
 const MEMORY_B: ReadonlySet<MachineOp> = new Set<MachineOp>([
@@ -102,6 +103,18 @@ export function spill(
   for (const r of members) groups.set(alias(r), (groups.get(alias(r)) ?? 0) + 1);
   for (const r of [...again.keys()]) if (groups.get(alias(r))! > 1) again.delete(r);
 
+  // Slots are numbered by the code alone, so that variables do not change it.
+  const places = new Map<Reg, { slot: number }>();
+  settle(
+    func,
+    (r) => members.has(r),
+    (r) => {
+      if (again.has(r)) return undefined;
+      const place = places.get(alias(r)) ?? { slot: -1 };
+      places.set(alias(r), place);
+      return place;
+    },
+  );
   for (const block of func.blocks) {
     const out: Inst[] = [];
     for (const inst of block.insts) {
@@ -141,13 +154,14 @@ export function spill(
       const before: Inst[] = [];
       const after: Inst[] = [];
       const move = (a: Operand, b: Operand): Inst => ({ op: "mov", width: 64, a, b, at: inst.at });
+      const { variables } = inst;
       let current = inst;
       for (const r of used) {
         const repeat = again.get(r);
         if (repeat !== undefined) before.push({ ...repeat, a: reg(temp(r)), b: { ...repeat.b! }, at: inst.at });
         else if (!defined.has(r) && !(isCopy && defined.size > 0) && foldUse(current, r, slotOf(r))) {
           if (isCopy) current = { ...current, op: "mov" };
-        } else before.push(move(reg(temp(r)), slotOf(r)));
+        } else before.push({ ...move(reg(temp(r)), slotOf(r)), variables });
       }
       for (const r of defined) {
         if (isCopy) current = move(slotOf(r), current.b!);
@@ -159,4 +173,5 @@ export function spill(
     }
     block.insts = out;
   }
+  for (const [group, place] of places) place.slot = slots.get(group) ?? -1;
 }

@@ -71,7 +71,10 @@ export function hoistMoves(func: MachineFunc): void {
       )
         return;
       if (moves.some((move) => isReg(move.a) && liveInto(other, move.a.reg))) return;
-      block.insts.splice(compareFits(block.insts.at(-2), moves) ? -2 : -1, 0, ...moves);
+      const from = compareFits(block.insts.at(-2), moves) ? -2 : -1;
+      // What they write over is not there any more.
+      for (const inst of block.insts.slice(from)) inst.variables = undefined;
+      block.insts.splice(from, 0, ...moves);
       middle.insts.splice(0, moves.length);
     });
   }

@@ -5,7 +5,7 @@
  */
 import { fold } from "./fold.ts";
 import { dominates, dominators, joinEdges, loops, prune, redirect, splitEdge } from "./graph.ts";
-import { type Block, type Func, isPure, makeValue, phis, type Value } from "./ir.ts";
+import { type Block, type Environment, type Func, isPure, makeValue, phis, type Value } from "./ir.ts";
 
 /** Greatest number of values (phis not counted) in a block that is duplicated. */
 const THREAD_LIMIT = 6;
@@ -25,11 +25,15 @@ function copyFor(func: Func, block: Block, from: Block): { copy: Block; map: Map
   };
   func.blocks.push(copy);
   const mapped = (value: Value): Value => map.get(value) ?? value;
+  const mappedEnv = (env: Environment | undefined): Environment | undefined =>
+    env?.map((value) => value && mapped(value));
   for (const value of bodyOf(block)) {
     const clone = { ...makeValue(func, copy, value.op, value.type, value.args.map(mapped), value) };
+    clone.env = mappedEnv(value.env);
     map.set(value, clone);
     copy.values.push(clone);
   }
+  copy.end.env = mappedEnv(block.end.env);
   copy.end.args = block.end.args.map(mapped);
   for (const target of block.end.targets) {
     const position = target.preds.indexOf(block);
@@ -54,7 +58,10 @@ function repair(func: Func, original: Value, definitions: ReadonlyMap<Block, Val
   const usedElsewhere = (block: Block): boolean =>
     block.end.args.includes(original) || block.values.some((v) => v.args.includes(original));
   const isPhiUse = home.values.some((v) => v.op === "phi" && v.args.includes(original));
-  if (!isPhiUse && !func.blocks.some((block) => block !== home && usedElsewhere(block))) return;
+  if (!isPhiUse && !func.blocks.some((block) => block !== home && usedElsewhere(block))) {
+    repairEnvironments(func, original, () => undefined);
+    return;
+  }
   const created = new Set<Value>();
   const atEnd = new Map<Block, Value>(definitions);
   const atStart = new Map<Block, Value>();
@@ -90,6 +97,31 @@ function repair(func: Func, original: Value, definitions: ReadonlyMap<Block, Val
     }
     if (block !== home && block.end.args.includes(original))
       block.end.args = block.end.args.map((arg) => (arg === original ? lookupStart(block) : arg));
+  }
+  /** What is known already: variables make no phis. */
+  const knownStart = (block: Block): Value | undefined => {
+    const [pred] = block.preds;
+    const known = atStart.get(block);
+    if (known !== undefined || block.preds.length !== 1) return known;
+    return atEnd.get(pred!) ?? knownStart(pred!);
+  };
+  repairEnvironments(func, original, knownStart);
+}
+
+/** Replaces `original` in the environments outside its block by the value that reaches each block. */
+function repairEnvironments(func: Func, original: Value, reaching: (block: Block) => Value | undefined): void {
+  for (const block of func.blocks) {
+    if (block === original.block) continue;
+    const holders = [...block.values, block.end].filter(({ env }) => env?.includes(original));
+    if (holders.length === 0) continue;
+    const value = reaching(block);
+    const done = new Map<Environment, Environment>();
+    for (const holder of holders) {
+      const env = holder.env!;
+      const next = done.get(env) ?? env.map((old) => (old === original ? value : old));
+      done.set(env, next);
+      holder.env = next;
+    }
   }
 }
 

@@ -105,6 +105,8 @@ export interface WasmModule {
   /** Names of the functions, by function index (imports first), from the name section. */
   readonly functionNames: ReadonlyMap<number, string>;
   readonly globalNames: ReadonlyMap<number, string>;
+  /** By function, then by local (parameters included). */
+  readonly localNames: ReadonlyMap<number, ReadonlyMap<number, string>>;
 }
 
 const EXPORT_KINDS = ["func", "table", "memory", "global", "tag"] as const;
@@ -231,12 +233,24 @@ function readBody(r: Reader): Body {
   return body;
 }
 
-function readNames(r: Reader, functions: Map<number, string>, globals: Map<number, string>): void {
+function readNames(
+  r: Reader,
+  functions: Map<number, string>,
+  globals: Map<number, string>,
+  locals: Map<number, Map<number, string>>,
+): void {
+  const readMap = (s: Reader, map: Map<number, string>): unknown => s.list(() => map.set(s.u(), s.name()));
   while (r.at < r.end) {
     const kind = r.u8();
     const section = r.sub(r.u());
     const map = kind === 1 ? functions : kind === 7 ? globals : undefined;
-    if (map !== undefined) section.list(() => map.set(section.u(), section.name()));
+    if (map !== undefined) readMap(section, map);
+    else if (kind === 2)
+      section.list(() => {
+        const own = new Map<number, string>();
+        locals.set(section.u(), own);
+        readMap(section, own);
+      });
   }
 }
 
@@ -247,6 +261,7 @@ export function decodeModule(bytes: Uint8Array): WasmModule {
   r.take(4);
   const functionNames = new Map<number, string>();
   const globalNames = new Map<number, string>();
+  const localNames = new Map<number, Map<number, string>>();
   const imports: FuncImport[] = [];
   const importedGlobals: (GlobalType & { module: string; name: string })[] = [];
   let importsMemory = false;
@@ -280,7 +295,7 @@ export function decodeModule(bytes: Uint8Array): WasmModule {
     const id = r.u8();
     const s = r.sub(r.u());
     if (id === 0) {
-      if (s.name() === "name") readNames(s, functionNames, globalNames);
+      if (s.name() === "name") readNames(s, functionNames, globalNames, localNames);
     } else if (id === 1)
       types = s.list(() => {
         s.u8();
@@ -321,6 +336,7 @@ export function decodeModule(bytes: Uint8Array): WasmModule {
     data,
     functionNames,
     globalNames,
+    localNames,
   };
 }
 

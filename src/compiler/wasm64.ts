@@ -13,6 +13,8 @@ interface Binaryen {
   _BinaryenTypeInt64(): number;
   _BinaryenSetDebugInfo(on: boolean): void;
   _BinaryenSetMemory(...args: unknown[]): void;
+  _BinaryenFunctionGetNumLocals(func: number): number;
+  _BinaryenFunctionSetLocalName(func: number, index: number, name: number): void;
   _malloc(size: number): number;
   _free(pointer: number): void;
   __i32_store8(pointer: number, value: number): void;
@@ -23,6 +25,7 @@ interface AscModule {
   sizeType: number;
   i64(low: number, high: number): number;
   allocStringCached(text: string | null): number;
+  runPasses(passes: readonly string[]): void;
   setMemory(
     initial: number,
     maximum: number,
@@ -99,6 +102,58 @@ export interface Hooks {
   readonly onModule: (module: BinaryenModule, program: CheckedProgram) => void;
 }
 
+/**
+ * What Binaryen does, instead of its -O3: inlining, folding, and what removes code and functions. Passes that move,
+ * merge, split or drop assignments to locals (simplify-locals, coalesce-locals, ssa-nomerge, rse, flatten, licm,
+ * code-pushing, code-folding) are left out: our own back end does that work and keeps track of variables.
+ */
+const PASSES = [
+  "duplicate-function-elimination",
+  "remove-unused-module-elements",
+  "once-reduction",
+  "inlining",
+  "simplify-globals",
+  "vacuum",
+  "precompute-propagate",
+  "dae",
+  "optimize-instructions",
+  "dce",
+  "remove-unused-brs",
+  "remove-unused-names",
+  "merge-blocks",
+  "inlining",
+  "precompute-propagate",
+  "pick-load-signs",
+  "vacuum",
+  "remove-unused-brs",
+  "remove-unused-names",
+  "merge-blocks",
+  "simplify-globals",
+  "directize",
+  "dae",
+  "inlining",
+  "precompute-propagate",
+  "optimize-instructions",
+  "remove-unused-brs",
+  "remove-unused-names",
+  "merge-blocks",
+  "vacuum",
+  "reorder-functions",
+  "duplicate-function-elimination",
+  "memory-packing",
+  "remove-unused-module-elements",
+];
+
+/** Names each local of the user's functions by its number, which Binaryen keeps when it renumbers and inlines. */
+function nameLocals(binaryen: Binaryen, program: AscProgram): void {
+  for (const [name, { localsByIndex = [], ref }] of program.instancesByName) {
+    if (name.startsWith("~lib/") || !ref) continue;
+    const count = binaryen._BinaryenFunctionGetNumLocals(ref);
+    for (let i = 0; i < Math.min(count, localsByIndex.length); i++)
+      binaryen._BinaryenFunctionSetLocalName(ref, i, program.module.allocStringCached(String(i)));
+  }
+}
+
 /** The transform's class; asc makes an instance and gives it `program` and `binaryen`. */
 export function wasm64Transform({ onData, onModule }: Hooks): new () => object {
   return class {
@@ -122,6 +177,10 @@ export function wasm64Transform({ onData, onModule }: Hooks): new () => object {
 
     afterCompile(module: BinaryenModule): void {
       onModule(module, this.program);
+      nameLocals(this.binaryen, this.program);
+      const { module: own } = this.program;
+      const runPasses = own.runPasses.bind(own);
+      own.runPasses = () => runPasses(PASSES);
     }
   };
 }

@@ -1,4 +1,4 @@
-/** Places of parameters: gdb, at every instruction of a function, either has the right value or says that it is lost. */
+/** Places of parameters and local variables: gdb, at every instruction of a function, either has the right value or says that it is lost. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -47,8 +47,9 @@ const EXPECTED: Readonly<Record<string, string>> = {
   g: "-6",
 };
 
-test("each parameter has its value wherever it has a place", async () => {
-  const { object } = await compileText({ "main.ts": GUEST });
+/** Runs a program under gdb, instruction by instruction through `work`; gives what `line` prints (Python) at each. */
+async function stepThrough(guest: string, line: string): Promise<{ stdout: string; steps: string[] }> {
+  const { object } = await compileText({ "main.ts": guest });
   const program = join(directory, "program");
   writeFileSync(program, writeExecutable([object], { entry: "start" }), { mode: 0o755 });
   const script = join(directory, "script.py");
@@ -58,15 +59,13 @@ test("each parameter has its value wherever it has a place", async () => {
       "import gdb",
       "gdb.execute('break *work')",
       "gdb.execute('run')",
-      "frame = gdb.selected_frame()",
-      "top = int(gdb.parse_and_eval('$rsp'))",
       "for step in range(4000):",
       "    frame = gdb.newest_frame()",
       "    if frame.name() != 'work':",
       "        if frame.name() not in ('main/shake',): break",
       "        gdb.execute('finish', to_string=True)",
       "        continue",
-      "    print('STEP', *['%s=%s' % (s.name, s.value(frame)) for s in frame.block() if s.is_argument])",
+      `    print('STEP', ${line})`,
       "    gdb.execute('stepi', to_string=True)",
       "print('POINT', gdb.parse_and_eval('counter'))",
     ].join("\n"),
@@ -75,7 +74,12 @@ test("each parameter has its value wherever it has a place", async () => {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const steps = stdout.split("\n").filter((line) => line.startsWith("STEP"));
+  return { stdout, steps: stdout.split("\n").filter((text) => text.startsWith("STEP")) };
+}
+
+test("each parameter has its value wherever it has a place", async () => {
+  const parameters = "*['%s=%s' % (s.name, s.value(frame)) for s in frame.block() if s.is_argument]";
+  const { stdout, steps } = await stepThrough(GUEST, parameters);
   expect(steps.length).toBeGreaterThan(100);
   const seen = new Map<string, number>();
   for (const step of steps)
@@ -88,4 +92,71 @@ test("each parameter has its value wherever it has a place", async () => {
   expect([...seen.keys()].sort()).toEqual(["a", "b", "c", "d", "e", "f", "g", "p"]);
   for (const [name, count] of seen) expect([name, count > 0.3 * steps.length]).toEqual([name, true]);
   expect(Number(/POINT (\d+)/.exec(stdout)?.[1])).toBeGreaterThan(40);
+});
+
+/** Each statement has a line of its own; the comments name the states of the loop. */
+const LOCALS = `
+import { syscall6 } from "./std/raw";
+let counter: u64 = 40;
+function shake(v: u64): u64 { while (v > 99) v = (v >> 1) + (counter & 3); return v; }
+export function work(from: u64, bias: i32): u64 {
+  let sum: u64 = 0;
+  let step: i32 = -7;
+  let twice: u64 = (from * 2) ^ counter;
+  for (let i: u64 = 0; i < 7; i++) {
+    counter += shake(i + 200); // before
+    sum += i * 3;
+    counter ^= sum; // after
+    if (sum & 1) {
+      step -= 2;
+      counter += step; // odd
+    }
+    bias += 1;
+    counter ^= shake(<u64>(bias + 200)) + twice; // later
+  }
+  const last: u64 = sum + twice;
+  counter += shake(last); // end
+  return counter + last + step;
+}
+export function start(): void {
+    syscall6(231, work(1001, -50) & 1, 0, 0, 0, 0, 0);
+}
+`;
+
+test("each local variable has its value at each line, or is optimised out", async () => {
+  const names = ["sum", "step", "twice", "i", "bias", "last", "from"];
+  const lines = LOCALS.split("\n");
+  const values = "frame.find_sal().line, *['%s=%s' % (s.name, s.value(frame)) for s in frame.block()]";
+  const { steps } = await stepThrough(LOCALS, values);
+  expect(steps.length).toBeGreaterThan(100);
+  const seen = new Map<string, number>();
+  // What the source says: the state of the loop at its lines.
+  const sumBefore = (i: number): number => (3 * (i * i - i)) / 2;
+  const oddBefore = (i: number): number =>
+    Array.from({ length: i }, (_, k) => sumBefore(k + 1) & 1).reduce((a, b) => a + b, 0);
+  for (const step of steps) {
+    const mark = /\/\/ (\w+)/.exec(lines[Number(step.split(" ")[1]) - 1]!)?.[1];
+    const now = new Map<string, number>();
+    for (const [, name = "", value = ""] of step.matchAll(/(\w+)=(<optimized out>|\S+)/g)) {
+      expect(names).toContain(name);
+      if (value === "<optimized out>") continue;
+      now.set(name, Number(value));
+      seen.set(name, (seen.get(name) ?? 0) + 1);
+    }
+    const check = (name: string, expected: number): void => {
+      if (now.has(name)) expect([step, name, now.get(name)]).toEqual([step, name, expected]);
+    };
+    check("from", 1001);
+    check("twice", 2002 ^ 40);
+    check("last", sumBefore(7) + (2002 ^ 40));
+    const i = now.get("i");
+    if (i === undefined || mark === undefined || mark === "end") continue;
+    expect(i).toBeLessThan(7);
+    check("sum", sumBefore(mark === "before" ? i : i + 1));
+    check("step", -7 - 2 * oddBefore(mark === "odd" || mark === "later" ? i + 1 : i));
+    check("bias", -50 + (mark === "later" ? i + 1 : i));
+  }
+  expect([...seen.keys()].sort()).toEqual([...names].sort());
+  for (const name of ["sum", "step", "i", "bias"])
+    expect([name, seen.get(name)! > 0.3 * steps.length]).toEqual([name, true]);
 });

@@ -58,6 +58,22 @@ describe("debugging", () => {
     expect(Number(/\$2 = (\d+)/.exec(stdout)?.[1])).toBeGreaterThan(100);
   });
 
+  test("gdb shows local variables of the guest", () => {
+    const line = lineOf("guest/rewrite/maps.ts", "m.protection = protection");
+    const stdout = gdb(
+      [],
+      [`break guest/rewrite/maps.ts:${line} if count == 2`, "run", "info locals", "print m == out", "print *m"],
+      "/bin/true",
+    );
+    expect(stdout).toMatch(/\ncount = 2\n/);
+    expect(stdout).toMatch(/\nm = 0x[0-9a-f]+\n/);
+    // PROT_READ, or PROT_READ and PROT_EXEC: what a third mapping of a program is.
+    expect(stdout).toMatch(/\nprotection = [15]\n/);
+    expect(stdout).toMatch(/\n\$1 = 1\n/);
+    const [, start, end] = /\n\$2 = \{start = (\d+), end = (\d+),/.exec(stdout)!;
+    expect(Number(end)).toBeGreaterThan(Number(start));
+  });
+
   test("perf names guest functions", () => {
     const data = join(scratch, "perf.data");
     const micro = fixture("calls.c");
