@@ -12,8 +12,7 @@ const FEATURES =
   binaryen.Features.ReferenceTypes |
   binaryen.Features.SignExt;
 
-function withModule<T>(binary: Uint8Array, use: (module: binaryen.Module) => T): T {
-  const module = binaryen.readBinary(binary);
+function withModule<T>(module: binaryen.Module, use: (module: binaryen.Module) => T): T {
   try {
     module.setFeatures(FEATURES);
     return use(module);
@@ -24,11 +23,15 @@ function withModule<T>(binary: Uint8Array, use: (module: binaryen.Module) => T):
 
 /** As `asc -O3` leaves it. */
 export const optimised = (binary: Uint8Array): Uint8Array =>
-  withModule(binary, (module) => {
+  withModule(binaryen.readBinary(binary), (module) => {
     binaryen.setOptimizeLevel(3);
     binaryen.setShrinkLevel(0);
     module.optimize();
     return module.emitBinary();
   });
 
-export const toText = (binary: Uint8Array): string => withModule(binary, (module) => module.emitText());
+export const toText = (binary: Uint8Array): string =>
+  withModule(binaryen.readBinary(binary), (module) => module.emitText());
+
+export const fromText = (text: string): Uint8Array =>
+  withModule(binaryen.parseText(text), (module) => module.emitBinary());

@@ -1,7 +1,8 @@
 /** What a failing seed is shown as: what differs, and the smallest program found for which something still does. */
-import { differences, type FlatCompiler, type Program, randomProgram } from "./fuzz.ts";
+import { differences, type FlatCompiler } from "./fuzz.ts";
 import { toText } from "./fuzz-binaryen.ts";
-import { recording, replaying, shrink } from "./fuzz-shrink.ts";
+import { noting, type Program, randomProgram } from "./fuzz-program.ts";
+import { replaying, shrink } from "./fuzz-shrink.ts";
 import { seeded } from "./random.ts";
 
 /** Differences of a program; what `compile` throws counts as one. */
@@ -24,11 +25,15 @@ export interface Failure {
 
 /** @param tries how many smaller programs to try at most */
 export function explain(seed: number, compile: FlatCompiler, tries: number): Failure {
-  const { source, numbers } = recording(seeded(seed));
-  const original = problemsOf(randomProgram(seed, source), compile);
-  const fails = (candidate: readonly number[]): boolean =>
-    problemsOf(randomProgram(seed, replaying(candidate)), compile).length > 0;
-  const program = randomProgram(seed, replaying(shrink(numbers, fails, tries)));
+  const numbers: number[] = [];
+  const original = problemsOf(randomProgram(seed, noting(seeded(seed), numbers)), compile);
+  const programOf = (list: readonly number[]): Program => randomProgram(seed, replaying(list));
+  const small = shrink(numbers, {
+    fails: (list) => problemsOf(programOf(list), compile).length > 0,
+    spans: (list) => programOf(list).spans,
+    tries,
+  });
+  const program = programOf(small);
   const text = [
     `seed ${seed} (run it again: FUZZ_SEED=${seed} npm run test:fuzz): ${original.length} differences`,
     ...original.slice(0, 3),

@@ -7,7 +7,7 @@ import { explain, problemsOfSeed } from "./fuzz-failure.ts";
 
 const { FUZZ_SEED, FUZZ_COUNT = "5000" } = process.env;
 const SHOWN = 3;
-const SHRINK_TRIES = 2000;
+const SHRINK_TRIES = 4000;
 
 const count = FUZZ_SEED === undefined ? Number(FUZZ_COUNT) : 1;
 const first = FUZZ_SEED === undefined ? Math.floor(Date.now() / 1000) : Number(FUZZ_SEED);

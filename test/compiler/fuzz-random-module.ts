@@ -2,8 +2,10 @@
  * Random modules: valid, ending, and touching every instruction that the compiler knows. The same seed gives the same
  * program for both widths of addresses; only how addresses are written differs.
  */
-import { FunctionWriter } from "./fuzz-random-function.ts";
-import type { Random } from "./random.ts";
+import { IMPORTS } from "./fuzz-environment.ts";
+import { VALUE_TYPES, type ValueType } from "./fuzz-opcodes.ts";
+import { randomFunction } from "./fuzz-random-function.ts";
+import type { Random, Span } from "./random.ts";
 import {
   type Bytes,
   body,
@@ -22,12 +24,20 @@ import {
   unsigned,
 } from "./wasm-binary.ts";
 
-/** The bytes of memory that a program uses: [MEMORY_BASE, MEMORY_BASE + MEMORY_SIZE). The rest is out of bounds. */
-export const MEMORY_BASE = 0x10000000;
+/** Bytes of memory that a program uses, from its base on. */
 export const MEMORY_SIZE = 0x10000;
 const PAGE = 0x10000;
 
-export type ValueType = typeof I32 | typeof I64;
+export interface Shape {
+  /** Addresses are i64. */
+  readonly is64: boolean;
+  /** Where the memory that is used begins. What follows it is out of bounds. */
+  readonly memoryBase: number;
+  /** The base is not part of any value but an address, and addresses are never narrowed. */
+  readonly isRelocatable: boolean;
+  /** The program uses the operations of the machine and calls foreign functions. */
+  readonly hasImports: boolean;
+}
 
 export interface Signature {
   readonly params: readonly ValueType[];
@@ -52,6 +62,8 @@ export interface RandomModule {
   readonly functions: readonly ExportedFunction[];
   /** Functions without parameters that give the values of the mutable globals. */
   readonly globals: readonly ExportedFunction[];
+  /** What of the random numbers can be left out. */
+  readonly spans: readonly Span[];
 }
 
 export interface RandomGlobal {
@@ -79,8 +91,10 @@ export function randomValue(random: Random, type: ValueType): bigint {
 /** What the functions of a module share while they are written. */
 export class ModuleState {
   readonly random: Random;
-  /** Addresses are i64. */
   readonly is64: boolean;
+  readonly memoryBase: number;
+  readonly isRelocatable: boolean;
+  readonly hasImports: boolean;
   readonly functions: RandomFunction[] = [];
   readonly globals: readonly RandomGlobal[];
   /** Function index by place in the table, undefined for none. Filled before the functions that use it are written. */
@@ -88,13 +102,25 @@ export class ModuleState {
   readonly #types: string[] = [];
   readonly #typeBytes: Bytes[] = [];
 
-  constructor(random: Random, is64: boolean) {
+  constructor(random: Random, shape: Shape) {
     this.random = random;
-    this.is64 = is64;
+    this.is64 = shape.is64;
+    this.memoryBase = shape.memoryBase;
+    this.isRelocatable = shape.isRelocatable;
+    this.hasImports = shape.hasImports;
     this.globals = Array.from({ length: random.below(6) }, () => {
-      const type = random.pick([I32, I64] as const);
+      const type = random.pick(VALUE_TYPES);
       return { type, mutable: random.chance(80), value: randomValue(random, type) };
     });
+  }
+
+  get imports(): typeof IMPORTS {
+    return this.hasImports ? IMPORTS : [];
+  }
+
+  /** The function of this index, which counts imports. */
+  function(index: number): RandomFunction {
+    return this.functions[index - this.imports.length]!;
   }
 
   /** Index of a type, which is added where it is new. */
@@ -118,32 +144,31 @@ export class ModuleState {
 
 function randomSignature(random: Random): Signature {
   const count = random.weighted([
-    [8, random.below(4)],
+    [6, random.below(4)],
     [3, random.below(7)],
-    [2, 6 + random.below(6)],
+    [4, 6 + random.below(6)],
   ]);
-  const params = Array.from({ length: count }, () => random.pick([I32, I64] as const));
+  const params = Array.from({ length: count }, () => random.pick(VALUE_TYPES));
   return { params, result: random.pick([undefined, I32, I64, I32, I64]) };
 }
 
-/** A table of functions, null entries, and functions of other types than a caller may expect. */
-function randomTable(random: Random, functions: number): (number | undefined)[] {
-  return Array.from({ length: 8 }, () => (random.chance(85) ? random.below(functions) : undefined));
+/** A table of the functions so far, null entries, and functions of other types than a caller may expect. */
+function randomTable({ random, functions }: ModuleState): (number | undefined)[] {
+  return Array.from({ length: 8 }, () => (random.chance(85) ? random.pick(functions).index : undefined));
 }
 
-export function randomModule(random: Random, is64: boolean): RandomModule {
-  const state = new ModuleState(random, is64);
+export function randomModule(random: Random, shape: Shape): RandomModule {
+  const state = new ModuleState(random, shape);
   const count = 1 + random.below(10);
   const signatures: Signature[] = [];
-  for (let index = 0; index < count; index++) {
+  for (let number = 0; number < count; number++) {
     // Few signatures, so that calls through the table often match.
     const signature = signatures.length > 0 && random.chance(40) ? random.pick(signatures) : randomSignature(random);
     signatures.push(signature);
-    if (index > 0 && index === count >> 1) state.table = randomTable(random, index);
-    const exported = index === count - 1 || random.chance(70);
-    const writer = new FunctionWriter(state, signature);
-    const { code, cost } = writer.write(random.below(140));
-    state.functions.push({ index, signature, exported, code, cost });
+    if (number > 0 && number === count >> 1) state.table = randomTable(state);
+    const exported = number === count - 1 || random.chance(60);
+    const { code, cost } = randomFunction(state, signature, random.below(300));
+    state.functions.push({ index: state.imports.length + number, signature, exported, code, cost });
   }
   return assemble(state);
 }
@@ -153,7 +178,7 @@ function assemble(state: ModuleState): RandomModule {
   const mutable = state.globals.flatMap((global, index) => (global.mutable ? [{ ...global, index }] : []));
   const getters = mutable.map(({ type, index }, i) => ({
     name: `g${index}`,
-    index: state.functions.length + i,
+    index: state.imports.length + state.functions.length + i,
     type: state.type([], [type]),
     code: body([], [0x23, unsigned(index)]),
     signature: { params: [], result: type },
@@ -165,7 +190,11 @@ function assemble(state: ModuleState): RandomModule {
   const segments = state.table.flatMap((index, place) =>
     index === undefined ? [] : [[0, constant(I32, BigInt(place)), END, list([unsigned(index)])]],
   );
-  const pages = (MEMORY_BASE + MEMORY_SIZE) / PAGE;
+  const imports = state.imports.map((item) => [
+    [name(item.module), name(item.name), 0],
+    unsigned(state.signatureType(item)),
+  ]);
+  const pages = Math.ceil((state.memoryBase + MEMORY_SIZE) / PAGE);
   const exports = [
     ...exported.map((f) => [name(`f${f.index}`), 0, unsigned(f.index)]),
     ...getters.map((g) => [name(g.name), 0, unsigned(g.index)]),
@@ -174,6 +203,7 @@ function assemble(state: ModuleState): RandomModule {
   const binary = module(
     new Map([
       [SECTION.type, state.typeSection],
+      [SECTION.import, list(imports)],
       [SECTION.function, list(functionTypes.map(unsigned))],
       [SECTION.table, list([[FUNCREF, limits(state.table.length)]])],
       [SECTION.memory, list([limits(pages, pages, state.is64)])],
@@ -187,5 +217,6 @@ function assemble(state: ModuleState): RandomModule {
     binary: flatten([binary]),
     functions: exported.map((f) => ({ name: `f${f.index}`, ...f.signature })),
     globals: getters.map((g) => ({ name: g.name, ...g.signature })),
+    spans: state.random.spans,
   };
 }

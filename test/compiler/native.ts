@@ -25,6 +25,8 @@ import {
   rdx,
   rsi,
 } from "../../src/compiler/x64.ts";
+import { readElf, readSymbols } from "../../src/elf/read.ts";
+import { memorySource } from "../../src/elf/source.ts";
 import { writeExecutable } from "../../src/elf/write.ts";
 import * as protocol from "./native-driver.ts";
 import { Random } from "./random.ts";
@@ -37,10 +39,15 @@ export interface Argument {
   readonly value: bigint;
 }
 
+/** An address, or the symbol that lies there. */
+export type Place = bigint | string;
+
 export type Step =
   | { readonly kind: "map"; readonly address: bigint; readonly size: number; readonly access: "rw" | "none" }
-  | { readonly kind: "write"; readonly address: bigint; readonly bytes: Uint8Array }
-  | { readonly kind: "read"; readonly address: bigint; readonly size: number }
+  | { readonly kind: "write"; readonly address: Place; readonly bytes: Uint8Array }
+  | { readonly kind: "read"; readonly address: Place; readonly size: number }
+  /** From now on gs is based there. */
+  | { readonly kind: "gs"; readonly address: bigint }
   | CallStep;
 
 export interface CallStep {
@@ -90,7 +97,8 @@ const FLAGS_OPEN = 0x8d5;
 const FLAG_DIRECTION = 0x400;
 const PAINT = 0x5bad_c0de_5bad_c0den;
 
-const SYS = { read: 0, write: 1, mmap: 9 } as const;
+const SYS = { read: 0, write: 1, mmap: 9, arch_prctl: 158 } as const;
+const ARCH_SET_GS = 0x1001;
 const PROTECTION = { none: 0, rw: 3 } as const;
 const MAP_FLAGS = 0x104022; // FIXED_NOREPLACE | NORESERVE | ANONYMOUS | PRIVATE
 
@@ -212,20 +220,30 @@ class Answers {
 
 class Cut extends Error {}
 
+/** What steps name: numbers of functions, addresses of symbols. */
+interface Names {
+  readonly functionNumber: (name: string) => number;
+  readonly address: (place: Place) => bigint;
+}
+
 /** Writes the commands of a step, and gives a function that takes its answers. */
-function command(commands: Commands, indexOf: (name: string) => number, step: Step): (answers: Answers) => StepResult {
+function command(commands: Commands, names: Names, step: Step): (answers: Answers) => StepResult {
   switch (step.kind) {
+    case "gs": {
+      commands.system(SYS.arch_prctl, ARCH_SET_GS, step.address);
+      return (answers) => expectResult(answers.result(), 0n);
+    }
     case "map": {
       commands.system(SYS.mmap, step.address, step.size, PROTECTION[step.access], MAP_FLAGS, -1, 0);
       return (answers) => expectResult(answers.result(), step.address);
     }
     case "write": {
-      commands.system(SYS.read, 0, step.address, step.bytes.length);
+      commands.system(SYS.read, 0, names.address(step.address), step.bytes.length);
       commands.raw(step.bytes);
       return (answers) => expectResult(answers.result(), BigInt(step.bytes.length));
     }
     case "read": {
-      commands.system(SYS.write, 1, step.address, step.size);
+      commands.system(SYS.write, 1, names.address(step.address), step.size);
       return (answers) => {
         const { buffer, byteOffset } = answers.take(step.size);
         const bytes = new Uint8Array(buffer.slice(byteOffset, byteOffset + step.size) as ArrayBuffer);
@@ -236,7 +254,7 @@ function command(commands: Commands, indexOf: (name: string) => number, step: St
       const measured = step.measure ?? 0;
       const lowest = stackPointer(step) - BigInt(8 * (measured + 1));
       if (measured > 0) commands.fill(lowest, measured, PAINT);
-      const given = commands.call(indexOf(step.name), step);
+      const given = commands.call(names.functionNumber(step.name), step);
       if (measured > 0) commands.scan(lowest, measured, PAINT);
       return (answers) => {
         if (measured > 0) answers.result();
@@ -267,16 +285,17 @@ function expectResult(result: bigint, expected: bigint): StepResult & { kind: "d
  */
 export function runNative(objects: readonly ObjectFile[], steps: readonly Step[], timeout = 20_000): NativeRun {
   const names = [...new Set(steps.flatMap((step) => (step.kind === "call" ? [step.name] : [])))];
-  const numbers = new Map(names.map((name, i) => [name, i]));
+  const image = writeExecutable([protocol.driver(names), ...objects]);
   const commands = new Commands();
   const stack = { kind: "map", address: STACK_TOP - BigInt(STACK_SIZE), size: STACK_SIZE, access: "rw" } as const;
-  const readers = [stack, ...steps].map((step) => command(commands, (name) => numbers.get(name)!, step));
+  const known = namesOf(image, names);
+  const readers = [stack, ...steps].map((step) => command(commands, known, step));
 
   const directory = mkdtempSync(join(tmpdir(), "zpoline-native-"));
   try {
     const program = join(directory, "program");
     const input = join(directory, "input");
-    writeFileSync(program, writeExecutable([protocol.driver(names), ...objects]), { mode: 0o755 });
+    writeFileSync(program, image, { mode: 0o755 });
     writeFileSync(input, commands.bytes());
     const stdin = openSync(input, "r");
     const { stdout, status, signal, error } = spawnSync(program, {
@@ -291,6 +310,23 @@ export function runNative(objects: readonly ObjectFile[], steps: readonly Step[]
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+function namesOf(image: Uint8Array, functions: readonly string[]): Names {
+  const numbers = new Map(functions.map((name, i) => [name, i]));
+  let addresses: ReadonlyMap<string, number> | undefined;
+  const addressOf = (symbol: string): bigint => {
+    addresses ??= new Map(
+      readSymbols(readElf(memorySource(image), "program"), ".symtab").map(({ name, value }) => [name, value]),
+    );
+    const address = addresses.get(symbol);
+    if (address === undefined) throw new Error(`no symbol "${symbol}"`);
+    return BigInt(address);
+  };
+  return {
+    functionNumber: (name) => numbers.get(name)!,
+    address: (place) => (typeof place === "string" ? addressOf(place) : place),
+  };
 }
 
 function collect(

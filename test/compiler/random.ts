@@ -25,12 +25,38 @@ export function seeded(seed: number): Source {
   };
 }
 
+/** The numbers of a source from `start` up to `end`, which something was made from. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Random choices of several kinds. */
 export class Random {
-  readonly u32: Source;
+  readonly #source: Source;
+  #drawn = 0;
+  /** Of all optional things so far, inner ones before outer ones. */
+  readonly spans: Span[] = [];
 
   constructor(source: Source | number) {
-    this.u32 = typeof source === "number" ? seeded(source) : source;
+    this.#source = typeof source === "number" ? seeded(source) : source;
+  }
+
+  u32(): number {
+    this.#drawn++;
+    return this.#source();
+  }
+
+  /**
+   * Something that can be left out: what `write` makes, or, for a source that gives 0, something as simple as `simple`,
+   * which draws no number.
+   */
+  optional<T>(simple: () => T, write: () => T): T {
+    const start = this.#drawn;
+    if (this.u32() === 0) return simple();
+    const result = write();
+    this.spans.push({ start, end: this.#drawn });
+    return result;
   }
 
   u64(): bigint {

@@ -4,10 +4,14 @@ import { setFlagsFromString } from "node:v8";
 /** An exported function: i32 are numbers, i64 bigints. */
 type Exported = (...args: (number | bigint)[]) => number | bigint | undefined;
 
+/** Module → name → function. */
+// biome-ignore lint/suspicious/noExplicitAny: what is called with what is the module's business
+export type Imports = Readonly<Record<string, Readonly<Record<string, (...args: any[]) => unknown>>>>;
+
 // The part of the WebAssembly API used here: @types/node declares none, and the DOM library would bring too much.
 declare const WebAssembly: {
   Module: new (binary: Uint8Array) => object;
-  Instance: new (module: object) => { readonly exports: Record<string, unknown> };
+  Instance: new (module: object, imports: Imports) => { readonly exports: Record<string, unknown> };
   RuntimeError: new () => Error;
 };
 
@@ -28,8 +32,8 @@ const TRAPS: readonly (readonly [RegExp, Trap])[] = [
 export class Oracle {
   readonly #exports: Record<string, unknown>;
 
-  constructor(binary: Uint8Array) {
-    this.#exports = new WebAssembly.Instance(new WebAssembly.Module(binary)).exports;
+  constructor(binary: Uint8Array, imports: Imports = {}) {
+    this.#exports = new WebAssembly.Instance(new WebAssembly.Module(binary), imports).exports;
   }
 
   /** The module's memory, which it exports as "memory". */
