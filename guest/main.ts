@@ -5,7 +5,7 @@
 // asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
 import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
 import { setActions } from "./hook/actions";
-import { sessionPath, takeEnvironment } from "./process/environment";
+import { libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordGap, recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
@@ -32,7 +32,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
     return;
   }
   adoptBlock(changetype<ThreadBlock>(block));
-  if (sessionPath) attachRing(sessionPath);
+  if (libraryPath) attachRing(valueOf(SESSION));
   setActions();
   const sled = mapSled();
   if (failed(sled)) withoutSled(<u64>-sled);

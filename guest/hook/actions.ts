@@ -9,7 +9,7 @@ import {
   ACTION_RECORD,
   ACTION_SPECIAL,
 } from "../../src/image/layout";
-import { hookVariable } from "../process/environment";
+import { HOOK, valueOf } from "../process/environment";
 import { recorded } from "../record/record";
 import { ring } from "../record/ring";
 import { readDecimal, startsWith } from "../std/bytes";
@@ -82,7 +82,8 @@ export function setActions(): void {
       if (recorded(nr)) mark(nr, ACTION_RECORD);
     }
   }
-  if (hookVariable) setBuiltInHook(hookVariable);
+  const hook = valueOf(HOOK);
+  if (hook) setBuiltInHook(hook);
 }
 
 /** ZPOLINE_HOOK=constant:NR answers 0 without a call; noop:NR goes through the stub to the kernel. For measurements. */

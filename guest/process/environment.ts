@@ -1,43 +1,145 @@
 /**
- * The environment of the program: our variables are read and taken out before the program looks, and go back in at
- * exec (exec.ts).
+ * The environment of the program: our variables are read before the program looks. In a session they are taken out of it,
+ * and go back in at exec (exec.ts). Without one it stays untouched: then they are the user's own, and follow exec as any
+ * variable does.
  */
-
+import { VARIABLES_SIZE } from "../../src/image/layout";
 import { copyString, startsWith, stringLength } from "../std/bytes";
 import { cstr } from "../std/cstr";
-import { failed, mapPages } from "../std/sys";
+import { fatal } from "../std/log";
+import { E2BIG } from "../std/sys";
+import { copyOthers, entryEnd, findOurs } from "./preload";
 
-/** NUL-terminated path of the ring file and of this library; 0 when this process has no session. */
-export let sessionPath: usize = 0;
+// What is read: those below OURS are our own.
+/** Path of the ring file. */
+export const SESSION: u32 = 0;
+/** Built-in hooks, for measurements: see hook/actions.ts. */
+export const HOOK: u32 = 1;
+/** What is not rewritten. */
+export const EXCLUDE: u32 = 2;
+/** File that tells what became of each site. */
+export const AUDIT: u32 = 3;
+/** Directory of the site cache, or "off". */
+export const CACHE: u32 = 4;
+export const OURS: u32 = 5;
+export const XDG_CACHE_HOME: u32 = 5;
+export const HOME: u32 = 6;
+const COUNT: u32 = 7;
+
+/** NUL-terminated name of a variable, with its `=`. */
+export function nameOf(variable: u32): usize {
+  switch (variable) {
+    case SESSION:
+      return cstr("ZPOLINE_SESSION=");
+    case HOOK:
+      return cstr("ZPOLINE_HOOK=");
+    case EXCLUDE:
+      return cstr("ZPOLINE_EXCLUDE=");
+    case AUDIT:
+      return cstr("ZPOLINE_AUDIT=");
+    case CACHE:
+      return cstr("ZPOLINE_CACHE=");
+    case XDG_CACHE_HOME:
+      return cstr("XDG_CACHE_HOME=");
+    default:
+      return cstr("HOME=");
+  }
+}
+
+/** Value of each variable, in zp_variables; 0 where it is not set. */
+const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0];
+/** Copies: a program may write over its initial environment. */
+// @ts-ignore: decorator
+@external("symbol", "zp_variables")
+declare function zp_variables(): usize;
+let used: usize = 0;
+/** Length of `LD_PRELOAD=`. */
+const PRELOAD_NAME: usize = 11;
+
+/** NUL-terminated path of this library in a session; 0 when this process has none. */
 export let libraryPath: usize = 0;
-/** Value of ZPOLINE_HOOK (see hook/actions.ts), or 0. */
-export let hookVariable: usize = 0;
 
-const ROOM: usize = 2 * 4096;
+/** Address of the NUL-terminated value of a variable; 0 where it is not set. */
+// @ts-ignore: decorator
+@inline
+export function valueOf(variable: u32): usize {
+  return unchecked(values[variable]);
+}
+
+/** At least as many bytes as the copies take. */
+export function valuesSize(): usize {
+  return used;
+}
 
 /**
- * `variables` is the NULL-terminated array on the initial stack; it is changed in place. Without a session it stays as it
- * is: then LD_PRELOAD is the user's own, and follows exec as any variable does.
+ * `variables` is the NULL-terminated array on the initial stack; in a session it is changed in place. Where the program has
+ * rights that its caller has not (setuid and so on), nothing that the caller says is believed.
  */
 export function takeEnvironment(variables: usize): void {
-  if (!variables) return;
-  const hook = findVariable(variables, cstr("ZPOLINE_HOOK="));
-  if (hook) hookVariable = hook + 13;
-  const session = findVariable(variables, cstr("ZPOLINE_SESSION="));
-  const preload = findVariable(variables, cstr("LD_PRELOAD="));
-  if (!session || !preload || !fits(session)) return;
-  const pages = mapPages(ROOM);
-  if (failed(pages)) return;
-  sessionPath = <usize>pages;
-  const room = copyString(sessionPath, session + 16) + 1;
-  const others = takePreload(preload, room);
+  if (!variables || isSecure(variables)) return;
+  let preload: usize = 0;
+  for (let p = variables; load<usize>(p); p += 8) {
+    const text = load<usize>(p);
+    if (!preload && startsWith(text, cstr("LD_PRELOAD="))) preload = text;
+    const variable = variableOf(text);
+    if (variable < COUNT && !valueOf(variable)) {
+      const value = text + stringLength(nameOf(variable));
+      unchecked((values[variable] = keep(value, stringLength(value))));
+    }
+  }
+  if (!valueOf(SESSION) || !preload) return;
+  const list = preload + PRELOAD_NAME;
+  const ours = findOurs(list);
+  libraryPath = keep(ours, entryEnd(ours) - ours);
+  replaceOurs(variables, preload, otherPreloads(list));
+}
+
+/** Which variable a `NAME=value` is; COUNT for others. */
+function variableOf(text: usize): u32 {
+  let variable: u32 = 0;
+  while (variable < COUNT && !startsWith(text, nameOf(variable))) variable++;
+  return variable;
+}
+
+/** Whether `text` is one of our own variables. */
+export function isOurVariable(text: usize): bool {
+  return variableOf(text) < OURS;
+}
+
+/** A NUL-terminated copy in our room. */
+function keep(text: usize, length: usize): usize {
+  const copy = reserve(length + 1);
+  memory.copy(copy, text, length);
+  return copy;
+}
+
+/** Zeroed room. Where there is none, the program ends here: no setting is ignored silently. */
+function reserve(size: usize): usize {
+  if (size > <usize>VARIABLES_SIZE - used) {
+    fatal(cstr("the environment variables of zpoline are too long"), <u64>E2BIG, cstr("shorten them"));
+  }
+  const at = zp_variables() + used;
+  used += size;
+  return at;
+}
+
+/** LD_PRELOAD with what the list names beside us; 0 when that is nothing. */
+function otherPreloads(list: usize): usize {
+  const variable = reserve(PRELOAD_NAME + stringLength(list) + 2);
+  const value = copyString(variable, cstr("LD_PRELOAD"));
+  if (copyOthers(value, list, libraryPath) == value) return 0;
+  store<u8>(value, 0x3d); // the first colon becomes the `=`
+  return variable;
+}
+
+/** Takes our variables out of the array; `preload` becomes `others`, or goes as well (0). */
+function replaceOurs(variables: usize, preload: usize, others: usize): void {
   let to = variables;
   for (let from = variables; load<usize>(from); from += 8) {
-    let variable = load<usize>(from);
-    if (variable == session || variable == hook) continue;
-    if (variable == preload) variable = others;
-    if (!variable) continue;
-    store<usize>(to, variable);
+    const text = load<usize>(from);
+    const kept = text == preload ? others : isOurVariable(text) ? 0 : text;
+    if (!kept) continue;
+    store<usize>(to, kept);
     to += 8;
   }
   while (load<usize>(to)) {
@@ -46,31 +148,17 @@ export function takeEnvironment(variables: usize): void {
   }
 }
 
-function fits(variable: usize): bool {
-  return stringLength(variable) < 4096;
-}
+// The auxiliary vector behind the environment (getauxval(3)).
+const AT_NULL: u64 = 0;
+const AT_SECURE: u64 = 23;
+/** All types are less. What follows an environment that is not the initial one is not taken for a vector. */
+const AT_LIMIT: u64 = 64;
 
-/** The first variable that begins with `name` (with its `=`), or 0. */
-function findVariable(variables: usize, name: usize): usize {
-  for (let p = variables; load<usize>(p); p += 8) {
-    if (startsWith(load<usize>(p), name)) return load<usize>(p);
+function isSecure(variables: usize): bool {
+  let p = variables;
+  while (load<usize>(p)) p += 8;
+  for (p += 8; load<u64>(p) != AT_NULL && load<u64>(p) < AT_LIMIT; p += 16) {
+    if (load<u64>(p) == AT_SECURE) return load<u64>(p, 8) != 0;
   }
-  return 0;
-}
-
-/**
- * Copies the first path of LD_PRELOAD, which is this library, to `room`. Returns the variable that is left (the other
- * libraries), or 0 when there are none.
- */
-function takePreload(variable: usize, room: usize): usize {
-  const value = variable + 11;
-  let end = value;
-  while (load<u8>(end) && load<u8>(end) != 0x3a && load<u8>(end) != 0x20) end++;
-  if (end - value >= 4096) return variable;
-  memory.copy(room, value, end - value);
-  libraryPath = room;
-  if (!load<u8>(end)) return 0;
-  const rest = end + 1;
-  memory.copy(rest - 11, variable, 11); // "LD_PRELOAD=" again, right before what is left
-  return rest - 11;
+  return false;
 }

@@ -1,5 +1,5 @@
 /**
- * execve and execveat: the next image is hooked as well. Our two variables were taken out of the environment that the
+ * execve and execveat: the next image is hooked as well. Our variables were taken out of the environment that the
  * program sees (see environment.ts); here they are put into the one that it hands on.
  */
 import { Frame } from "../hook/frame";
@@ -7,12 +7,16 @@ import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { copyString, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
-import { libraryPath, sessionPath } from "./environment";
+import { isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
+import { copyOthers } from "./preload";
 import { currentThread, ThreadBlock } from "./thread";
 
 const MOST_VARIABLES: usize = 1 << 20;
 const MOST_PRELOAD: usize = 65536;
-const ROOM_FOR_STRINGS: usize = 4096 * 2 + 128;
+/** Most bytes of our variables' names, each with `=` and NUL. */
+const ROOM_FOR_NAMES: usize = 256;
+/** What is added to the array at most: LD_PRELOAD, our variables, the NULL. */
+const SLOTS: usize = <usize>OURS + 2;
 
 /** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
 export function beforeExec(f: Frame): void {
@@ -27,7 +31,7 @@ export function beforeExec(f: Frame): void {
     preloadLength = safeStringLength(preload, MOST_PRELOAD);
     if (preloadLength >= MOST_PRELOAD) return; // also NOT_READABLE: the kernel will say EFAULT
   }
-  const size = ((count + 3) * 8 + ROOM_FOR_STRINGS + preloadLength + 4095) & ~4095;
+  const size = ((count + SLOTS) * 8 + ROOM_FOR_NAMES + valuesSize() + preloadLength + 4095) & ~4095;
   const pages = mapPages(size);
   if (failed(pages)) return;
   const thread = currentThread();
@@ -70,15 +74,21 @@ function countVariables(variables: usize): usize {
   return NOT_READABLE;
 }
 
-function isVariable(variable: usize, name: usize): bool {
-  return readable(variable, 1) && safeStringLength(variable, 32) != NOT_READABLE && startsWith(variable, name);
+// @ts-ignore: decorator
+@inline
+function isText(variable: usize): bool {
+  return readable(variable, 1) && safeStringLength(variable, 32) != NOT_READABLE;
+}
+
+function isOurs(variable: usize): bool {
+  return isText(variable) && isOurVariable(variable);
 }
 
 /** Address of the variable that begins with `name` (with its `=`), or 0. */
 function findVariable(variables: usize, count: usize, name: usize): usize {
   for (let i: usize = 0; i < count; i++) {
     const variable = load<usize>(variables + i * 8);
-    if (isVariable(variable, name)) return variable;
+    if (isText(variable) && startsWith(variable, name)) return variable;
   }
   return 0;
 }
@@ -88,28 +98,19 @@ function build(pages: usize, variables: usize, count: usize, preload: usize): vo
   let slot = pages;
   for (let i: usize = 0; i < count; i++) {
     const variable = load<usize>(variables + i * 8);
-    if (variable == preload || isVariable(variable, cstr("ZPOLINE_SESSION="))) continue;
+    if (variable == preload || isOurs(variable)) continue;
     store<usize>(slot, variable);
     slot += 8;
   }
-  let text = pages + (count + 3) * 8;
+  let text = pages + (count + SLOTS) * 8;
   store<usize>(slot, text);
-  slot += 8;
   text = copyString(copyString(text, cstr("LD_PRELOAD=")), libraryPath);
-  if (preload) text = appendPreload(text, preload + 11);
-  text++;
-  store<usize>(slot, text);
-  copyString(copyString(text, cstr("ZPOLINE_SESSION=")), sessionPath);
-}
-
-/** Appends what the program preloads itself, unless our library is already the first of it. */
-function appendPreload(text: usize, value: usize): usize {
-  if (startsWith(value, libraryPath)) {
-    let rest = value;
-    while (load<u8>(rest) && load<u8>(rest) != 0x3a && load<u8>(rest) != 0x20) rest++;
-    return copyString(text, rest);
+  if (preload) text = copyOthers(text, preload + 11, libraryPath);
+  for (let variable: u32 = 0; variable < OURS; variable++) {
+    if (!valueOf(variable)) continue;
+    slot += 8;
+    text++;
+    store<usize>(slot, text);
+    text = copyString(copyString(text, nameOf(variable)), valueOf(variable));
   }
-  if (!load<u8>(value)) return text;
-  store<u8>(text, 0x3a);
-  return copyString(text + 1, value);
 }

@@ -53,6 +53,7 @@ export const ARCH_SET_GS: u64 = 0x1001;
 export const CLOCK_REALTIME: u64 = 0;
 
 export const ESRCH: i64 = 3;
+export const E2BIG: i64 = 7;
 export const EAGAIN: i64 = 11;
 export const EFAULT: i64 = 14;
 export const ENOSYS: i64 = 38;

@@ -49,6 +49,10 @@ export const THREAD_CURSOR = 8;
 export const THREAD_RETURN = 16;
 export const THREAD_SIZE = 4096;
 
+// ── Zeroed memory of the image (memory.ts) ───────────────────────────────────────────────────────────────────────────
+/** Copies of environment variables (guest/process/environment.ts). */
+export const VARIABLES_SIZE = 65536;
+
 // ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
 //   [0, RING_TABLE)            header page
 //   [RING_TABLE, +16 KiB)      recording table: one row of 32 bytes per system call number

@@ -1,0 +1,16 @@
+/** Zeroed memory of the image: guest code reaches it by symbol (the static data of guest code is part of the file). */
+import type { DataUnit, ObjectFile } from "../compiler/object.ts";
+import { VARIABLES_SIZE } from "./layout.ts";
+
+const zeroed = (name: string, size: number): DataUnit => ({
+  name,
+  bytes: new Uint8Array(0),
+  size,
+  align: 64,
+  writable: true,
+  relocs: [],
+});
+
+export function imageMemory(): ObjectFile {
+  return { code: [], data: [zeroed("zp_variables", VARIABLES_SIZE)] };
+}
