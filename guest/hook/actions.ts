@@ -47,6 +47,8 @@ export function actionOf(nr: u32): u32 {
   return load<u8>(zp_actions() + <usize>index);
 }
 
+const ASTERISK: u8 = 0x2a;
+
 function mark(nr: u64, action: u32): void {
   const at = zp_actions() + <usize>nr;
   store<u8>(at, load<u8>(at) | <u8>action);
@@ -86,13 +88,20 @@ export function setActions(): void {
   if (hook) setBuiltInHook(hook);
 }
 
-/** ZPOLINE_HOOK=constant:NR answers 0 without a call; noop:NR goes through the stub to the kernel. For measurements. */
+/**
+ * ZPOLINE_HOOK=constant:NR answers 0 without a call; noop:NR goes through the stub to the kernel, noop:* with every number.
+ * For measurements and tests.
+ */
 function setBuiltInHook(text: usize): void {
   if (startsWith(text, cstr("constant:"))) markNumber(text + 9, ACTION_CONSTANT);
   if (startsWith(text, cstr("noop:"))) markNumber(text + 5, ACTION_NOOP);
 }
 
 function markNumber(text: usize, action: u32): void {
+  if (load<u8>(text) == ASTERISK) {
+    for (let nr: u32 = 0; nr <= <u32>ACTION_NUMBERS; nr++) mark(nr, action);
+    return;
+  }
   const nr = readDecimal(text);
   if (nr < <u64>ACTION_NUMBERS) mark(nr, action);
 }

@@ -26,8 +26,9 @@ import { JUMP_SIZE } from "./plan";
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
 
-/** The copied instruction has at most 15 bytes; 21 follow. */
 const STUB_SIZE: usize = 40;
+/** Where the address of the entry stub stands in a stub: behind at most 15 and 13 bytes, and aligned. */
+const ENTRY_AT: usize = 32;
 const STUBS_SIZE: usize = 4096;
 /** A near jump reaches 2 GiB; half of that leaves room for the module itself. */
 const REACH: usize = 1 << 30;
@@ -68,8 +69,9 @@ function writeJump(text: i64, jump: usize, stub: usize): bool {
 /**
  *     …                the moved instruction
  *     48 8d 0d AFTER   lea AFTER(%rip), %rcx
- *     ff 25 00000000   jmp *0(%rip)
- *     ENTRY            the entry stub
+ *     ff 25 ENTRY_AT   jmp *ENTRY_AT(%rip)
+ *     …
+ *     ENTRY            at ENTRY_AT: the entry stub
  */
 function writeStub(text: i64, stub: usize, moved: usize, length: usize): bool {
   const bytes = changetype<usize>(buffer);
@@ -79,9 +81,9 @@ function writeStub(text: i64, stub: usize, moved: usize, length: usize): bool {
   store<u32>(tail, 0x0d8d48);
   store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
   store<u16>(tail, 0x25ff, 7);
-  store<u32>(tail, 0, 9);
-  store<u64>(tail, zp_jump_entry(), 13);
-  return writeText(text, stub, bytes, length + 21);
+  store<u32>(tail, <u32>(ENTRY_AT - (length + 13)), 9);
+  store<u64>(bytes + ENTRY_AT, zp_jump_entry());
+  return writeText(text, stub, bytes, STUB_SIZE);
 }
 
 /** Room for one stub that a near jump at `near` reaches; 0 when there is none. */

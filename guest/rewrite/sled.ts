@@ -76,7 +76,10 @@ function fillSled(prefix: u8): void {
   }
 }
 
-/** Every slot jumps to `exit`, where `jmp *0(%rip)` goes on to the entry stub, anywhere in the address space. */
+/**
+ * Every slot jumps to `exit`, where `jmp *2(%rip)` goes on to the entry stub, anywhere in the address space. The address
+ * is aligned: the program may have asked for alignment checks (AC).
+ */
 function fillSlots(slot: usize, exit: usize): void {
   for (let n: usize = 0; n < <usize>SLED_SIZE; n += SLED_STEP) {
     store<u8>(slot, SLED_JUMP);
@@ -84,6 +87,6 @@ function fillSlots(slot: usize, exit: usize): void {
     slot += SLED_STEP;
   }
   store<u16>(exit, 0x25ff);
-  store<u32>(exit + 2, 0);
-  store<usize>(exit + 6, zp_entry());
+  store<u32>(exit + 2, 2);
+  store<usize>(exit + 8, zp_entry());
 }

@@ -46,34 +46,79 @@ const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
 const STACK_POINTER = rsp.dwarf;
 /** Bit of OF in rflags. */
 const OVERFLOW_BIT = 11;
+/**
+ * DF and AC in rflags. Hooks run with both clear, as the ABI has it for DF: copies would run backwards, and reads that
+ * are not aligned be SIGBUS. TF stays as it is: a debugger that steps over `pushfq` leaves it in the saved flags, and
+ * to load it from there would trap again after the debugger has gone.
+ */
+const RARE_FLAGS = (1 << 10) | (1 << 18);
+
+/** Code that is hardly ever run stands behind all other, where it costs a jump that is not taken. */
+class StubAssembler extends Assembler {
+  readonly #rare: (() => void)[] = [];
+
+  /** When `test` has just left NE, `emit` is run, then what follows here. */
+  rarely(emit: () => void): void {
+    const rare = this.label();
+    const back = this.label();
+    this.jcc("ne", rare);
+    this.bind(back);
+    this.#rare.push(() => {
+      this.bind(rare);
+      emit();
+      this.jmp(back);
+    });
+  }
+
+  placeRare(): void {
+    for (const emit of this.#rare) emit();
+  }
+}
 
 const slot = (offset: number) => mem(rsp, offset);
 
-function saveArguments(a: Assembler): void {
+function saveArguments(a: StubAssembler): void {
   ARGUMENTS.forEach((register, i) => {
     a.mov(64, slot(FRAME_ARGS + 8 * i), register);
   });
 }
 
-function loadArguments(a: Assembler): void {
+function loadArguments(a: StubAssembler): void {
   ARGUMENTS.forEach((register, i) => {
     a.mov(64, register, slot(FRAME_ARGS + 8 * i));
   });
 }
 
 /** rsp is the frame; the word below it is free. */
-function saveFlags(a: Assembler): void {
+function saveFlags(a: StubAssembler): void {
   a.op("pushfq");
+  insideFrame(a, 8);
   a.pop(slot(FRAME_FLAGS)); // the address is that of rsp after the pop
+  insideFrame(a);
+  a.test(32, slot(FRAME_FLAGS), RARE_FLAGS);
+  a.rarely(() => {
+    a.push(slot(FRAME_FLAGS));
+    insideFrame(a, 8);
+    a.and(32, mem(rsp, 0), ~RARE_FLAGS);
+    a.op("popfq");
+    insideFrame(a);
+  });
 }
 
 /**
  * The flags to r11, where the kernel leaves them, and the arithmetic ones into the flags register: `sahf` takes
  * SF ZF AF PF CF from ah (the low byte of rflags), `add` makes OF (1 + 127 overflows). popfq would cost ten times as
- * much. rax and rcx are spent.
+ * much, and follows only where they are not all. rax and rcx are spent.
  */
-function loadFlags(a: Assembler): void {
+function loadFlags(a: StubAssembler): void {
   a.mov(64, r11, slot(FRAME_FLAGS));
+  a.test(32, r11, RARE_FLAGS);
+  a.rarely(() => {
+    a.push(r11);
+    insideFrame(a, 8);
+    a.op("popfq");
+    insideFrame(a);
+  });
   a.mov(32, rax, r11);
   a.mov(32, rcx, r11);
   a.shift("shr", 32, rax, OVERFLOW_BIT);
@@ -84,14 +129,14 @@ function loadFlags(a: Assembler): void {
 }
 
 /** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
-function restore(a: Assembler): void {
+function restore(a: StubAssembler): void {
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_RESULT));
   a.mov(64, rcx, slot(FRAME_IP));
 }
 
 /** After a kernel entry the processor has forgotten its return addresses: a jump costs less than `ret`. */
-function leave(a: Assembler): void {
+function leave(a: StubAssembler): void {
   restore(a);
   a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
   outsideFrame(a);
@@ -103,7 +148,7 @@ function leave(a: Assembler): void {
  * Without a kernel entry it remembers the `call` at the site, and `ret` keeps the balance, wherever the word below the
  * stack pointer is the address to go on at (not behind a jump patch, which made no call).
  */
-function leaveWithoutCall(a: Assembler): void {
+function leaveWithoutCall(a: StubAssembler): void {
   const jumped = a.label();
   a.mov(64, rcx, slot(FRAME_IP));
   a.cmp(64, rcx, slot(FRAME_TO_PROGRAM - 8));
@@ -117,16 +162,19 @@ function leaveWithoutCall(a: Assembler): void {
   leave(a);
 }
 
-/** From here on rsp is the frame, which says where the program is and where its stack pointer was. */
-const insideFrame = (a: Assembler): void =>
-  a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
+/**
+ * From here on rsp is the frame, which says where the program is and where its stack pointer was; or it is `pushed` bytes
+ * below the frame.
+ */
+const insideFrame = (a: StubAssembler, pushed = 0): void =>
+  a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 + pushed }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
 /** From here on rsp is the program's; the word below it is still the return address, if the site was a `call`. */
-const outsideFrame = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+const outsideFrame = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
 /** From here on rsp points to the return address. */
-const atReturnAddress = (a: Assembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 
 /** Everything as the program had it, rax the number, and the program's own stack pointer. */
-function asTheProgram(a: Assembler): void {
+function asTheProgram(a: StubAssembler): void {
   loadArguments(a);
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_NR));
@@ -135,7 +183,7 @@ function asTheProgram(a: Assembler): void {
 }
 
 /** A frame below the red zone, with all but the flags and the address after the call site; rcx is spent. */
-function enterFrame(a: Assembler, raxSlot: number): void {
+function enterFrame(a: StubAssembler, raxSlot: number): void {
   a.lea(64, rsp, mem(rsp, -FRAME_TO_PROGRAM));
   a.mov(64, slot(raxSlot), rax);
   a.mov(64, slot(FRAME_IP), rcx);
@@ -147,7 +195,7 @@ function enterFrame(a: Assembler, raxSlot: number): void {
 }
 
 export function entryStub(): ObjectFile {
-  const a = new Assembler();
+  const a = new StubAssembler();
   const decided = a.label();
   const answer = a.label();
   const done = a.label();
@@ -228,6 +276,9 @@ export function entryStub(): ObjectFile {
   a.op("syscall");
   a.mov(64, rcx, gs(THREAD_RETURN));
   a.jmp(rcx);
+
+  insideFrame(a);
+  a.placeRare();
 
   return {
     code: [a.finish("zp_stub", { align: 64 })],
