@@ -1,6 +1,7 @@
 /**
  * The x86-64 assembler: one method an instruction, destination first, operand width in bits where there is a choice.
- * Encodings are those of the SDM volume 2. It knows no vector and no x87 instruction, and no string instruction.
+ * Encodings are those of the SDM volume 2. Of the vector and x87 instructions it knows those that save and restore state
+ * (compiled code has none of them), and no string instruction.
  */
 import { ByteWriter } from "../elf/bytes.ts";
 import type { CodeUnit, LineRow, Reloc, UnwindRow } from "./object.ts";
@@ -34,6 +35,31 @@ export type ScanOp = keyof typeof SCAN;
 /** Segment base instructions, by their number in group 15 (f3 REX.W 0f ae). */
 const SEGMENT_BASE = { rdfsbase: 0, rdgsbase: 1, wrfsbase: 2, wrgsbase: 3 } as const;
 
+/** Instructions that save or restore state, with one operand in memory: operand width, opcode, number in its group. */
+const STATE = {
+  fldcw: [32, [0xd9], 5],
+  fnstcw: [32, [0xd9], 7],
+  fnstsw: [32, [0xdd], 7],
+  fxsave64: [64, [0x0f, 0xae], 0],
+  fxrstor64: [64, [0x0f, 0xae], 1],
+  ldmxcsr: [32, [0x0f, 0xae], 2],
+  stmxcsr: [32, [0x0f, 0xae], 3],
+} as const;
+export type StateOp = keyof typeof STATE;
+
+/**
+ * Moves of whole vector and mask registers between a register and aligned memory: encoding, mandatory prefix and vector
+ * length as VEX.pp and VEX.L (EVEX.L'L) count them, W, opcode of the load and of the store in map 0f, bytes moved.
+ */
+const VECTOR_MOVE = {
+  movaps: ["legacy", 0, 0, 0, 0x28, 0x29, 16],
+  vmovdqa: ["vex", 1, 1, 0, 0x6f, 0x7f, 32],
+  vmovdqa64: ["evex", 1, 2, 1, 0x6f, 0x7f, 64],
+  kmovq: ["vex", 0, 0, 1, 0x90, 0x91, 8],
+} as const;
+/** `movaps` moves an xmm register, `vmovdqa` a ymm, `vmovdqa64` a zmm, `kmovq` a mask register. */
+export type VectorMove = keyof typeof VECTOR_MOVE;
+
 /** Instructions without operands. */
 const PLAIN = {
   cdq: [0x99],
@@ -41,6 +67,8 @@ const PLAIN = {
   cpuid: [0x0f, 0xa2],
   cqo: [0x48, 0x99],
   endbr64: [0xf3, 0x0f, 0x1e, 0xfa],
+  fninit: [0xdb, 0xe3],
+  fnstsw_ax: [0xdf, 0xe0],
   int3: [0xcc],
   lahf: [0x9f],
   leave: [0xc9],
@@ -57,6 +85,8 @@ const PLAIN = {
   std: [0xfd],
   syscall: [0x0f, 0x05],
   ud2: [0x0f, 0x0b],
+  vzeroupper: [0xc5, 0xf8, 0x77],
+  xgetbv: [0x0f, 0x01, 0xd0],
 } as const;
 export type PlainOp = keyof typeof PLAIN;
 
@@ -329,6 +359,42 @@ export class Assembler {
     this.#out.bytes(PLAIN[op]);
   }
 
+  // ── Vector and x87 state ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Saves or restores state; the image of fxsave64 is aligned to 16 bytes. */
+  state(op: StateOp, place: Mem): void {
+    const [width, opcode, group] = STATE[op];
+    this.#modrm(width, opcode, group, place);
+  }
+
+  /** Loads vector (or mask) register number `register` from `[base + disp]`, or stores it there. */
+  vector(op: VectorMove, direction: "load" | "store", register: number, base: Reg, disp: number): void {
+    const [encoding, prefix, length, w, load, store, bytes] = VECTOR_MOVE[op];
+    const inverted = (bit: number, shift: number): number => (bit & 1 ? 0 : 1 << shift);
+    const rxb = inverted(register >> 3, 7) | inverted(0, 6) | inverted(base.code >> 3, 5);
+    const opcode = direction === "load" ? load : store;
+    if (encoding === "legacy") {
+      this.#rex(32, register, 0, base.code, false);
+      this.#out.bytes([0x0f, opcode]);
+    } else if (encoding === "vex") this.#out.bytes([0xc4, rxb | 1, (w << 7) | 0x78 | (length << 2) | prefix, opcode]);
+    else {
+      this.#out.bytes([
+        0x62,
+        rxb | inverted(register >> 4, 4) | 1,
+        (w << 7) | 0x7c | prefix,
+        (length << 5) | 8,
+        opcode,
+      ]);
+    }
+    this.#memory((register & 7) << 3, { kind: "mem", base, disp }, 0, encoding === "evex" ? bytes : 1);
+  }
+
+  /** `vorps`: the ymm register `to` |= the ymm register `from` (numbers). */
+  vorps(to: number, from: number): void {
+    const prefix = [0xc4, (to & 8 ? 0 : 0x80) | 0x40 | (from & 8 ? 0 : 0x20) | 1, ((~to & 15) << 3) | 4];
+    this.#out.bytes([...prefix, 0x56, 0xc0 | ((to & 7) << 3) | (from & 7)]);
+  }
+
   // ── Control flow ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   jmp(target: Target): void {
@@ -450,7 +516,8 @@ export class Assembler {
     this.#memory((fieldCode & 7) << 3, rm, trailing);
   }
 
-  #memory(field: number, { base, index, scale, disp, symbol, label }: Mem, trailing: number): void {
+  /** `step`: of what a displacement of one byte counts (SDM volume 2, "Compressed Displacement", for EVEX). */
+  #memory(field: number, { base, index, scale, disp, symbol, label }: Mem, trailing: number, step = 1): void {
     if (symbol !== undefined || label !== undefined) {
       if (base !== undefined || index !== undefined) throw new Error("a symbol cannot be combined with a register");
       this.#out.u8(field | 5);
@@ -464,7 +531,8 @@ export class Assembler {
     if (!fitsSigned(BigInt(disp), 32)) throw new Error(`displacement ${disp} does not fit 32 bits`);
     if (index?.code === 4) throw new Error("rsp cannot be an index");
     // rbp and r13 as a base have no form without displacement; no base at all is SIB base 5 with mod 0.
-    const size = base === undefined ? 4 : disp === 0 && (base.code & 7) !== 5 ? 0 : fitsSigned(BigInt(disp), 8) ? 1 : 4;
+    const short = disp % step === 0 && fitsSigned(BigInt(disp / step), 8);
+    const size = base === undefined ? 4 : disp === 0 && (base.code & 7) !== 5 ? 0 : short ? 1 : 4;
     const mod = base === undefined ? 0 : size === 4 ? 0x80 : size === 1 ? 0x40 : 0;
     if (base !== undefined && index === undefined && (base.code & 7) !== 4) this.#out.u8(mod | field | (base.code & 7));
     else {
@@ -474,7 +542,7 @@ export class Assembler {
         scaleBits | ((index === undefined ? 4 : index.code & 7) << 3) | (base === undefined ? 5 : base.code & 7),
       );
     }
-    this.#out.int(disp, size);
+    this.#out.int(size === 1 ? disp / step : disp, size);
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────
