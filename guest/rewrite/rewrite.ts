@@ -171,6 +171,7 @@ const MOST_HEADERS: usize = 64;
 const PT_LOAD: u32 = 1;
 const PF_R: u32 = 4;
 const P_FLAGS: usize = 4;
+const P_OFFSET: usize = 8;
 const P_VADDR: usize = 16;
 const P_FILESZ: usize = 32;
 const PAGE_MASK: usize = ~(<usize>4095);
@@ -188,14 +189,20 @@ function firstAddress(headers: usize, count: usize): usize {
   return 0;
 }
 
-/** The first byte of a readable segment that no readable mapping of [first, last] covers; -1 when all are covered. */
+/**
+ * The first byte of a readable segment that no readable mapping of [first, last] shows; -1 when all are there. While a
+ * loader still maps the segments, the first mapping lies over the whole image: where it shows other bytes of the file, or
+ * none, is not the segment.
+ */
 function mappedEnd(maps: Maps, first: u64, last: u64, header: usize, bias: usize): usize {
   if (load<u32>(header) != PT_LOAD || !(load<u32>(header, P_FLAGS) & PF_R)) return <usize>-1;
   let at = bias + load<usize>(header, P_VADDR);
+  const toOffset = load<usize>(header, P_OFFSET) - at;
   const end = at + load<usize>(header, P_FILESZ);
   for (let i = first; i <= last && at < end; i++) {
     const mapping = mappingAt(maps, i);
-    if (mapping.start <= at && at < mapping.end && mapping.protection & PROT_READ) at = mapping.end;
+    if (mapping.start > at || mapping.end <= at || !(mapping.protection & PROT_READ)) continue;
+    if (<usize>mapping.offset - mapping.start == toOffset) at = mapping.end;
   }
   return at < end ? at : <usize>-1;
 }
