@@ -21,12 +21,14 @@ import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
 import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
+import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
 import { cstr } from "../std/cstr";
 import { gsStore64 } from "../std/raw";
 import {
   EAGAIN,
   failed,
+  MAP_ANONYMOUS,
   MAP_FIXED,
   PROT_EXEC,
   SYS_CLONE,
@@ -122,6 +124,7 @@ function specialExit(f: Frame): void {
   if (failed(<i64>f.result)) return;
   if (nr == SYS_MMAP) {
     if (f.a3 & MAP_FIXED) mappingsChanged();
+    if (!(f.a3 & MAP_ANONYMOUS)) forgetSites(<usize>f.result, <usize>(f.result + f.a1));
     if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.result, <usize>f.a1);
   } else if (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) {
     mappingsChanged();

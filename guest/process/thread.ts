@@ -40,7 +40,9 @@ export class ThreadBlock {
   execSize: usize;
   /** Value of `mappingEpoch` that `pages` belongs to. */
   pagesEpoch: u64;
-  // 80: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
+  /** Pages of a made-up fault (fault.ts), kept for the next; 0 before the first. */
+  faultPages: usize;
+  // 128: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
 }
 const PAGES: usize = 128;
 const VFORKS: usize = PAGES + KNOWN_PAGES * 8;

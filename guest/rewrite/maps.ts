@@ -63,6 +63,20 @@ export function freeMaps(maps: Maps): void {
   unmapPages(maps.address, maps.size);
 }
 
+/** Whether the mapping at `address` has no name: memory that is no file's. */
+export function isAnonymous(address: usize): bool {
+  const list = readMaps();
+  if (!list) return false;
+  const maps = changetype<Maps>(list);
+  let anonymous = false;
+  for (let i: u64 = 0; i < maps.count; i++) {
+    const mapping = mappingAt(maps, i);
+    if (mapping.start <= address && address < mapping.end) anonymous = !mapping.nameLength;
+  }
+  freeMaps(maps);
+  return anonymous;
+}
+
 function readText(to: usize, room: usize): i64 {
   const fd = openFile(cstr("/proc/self/maps"), O_RDONLY | O_CLOEXEC);
   if (failed(fd)) return -1;

@@ -14,6 +14,7 @@ import { Image } from "./elf";
 import { openImage } from "./functions";
 import { Insn } from "./insn";
 import { patchByJump } from "./jump";
+import { addKnownSite, openSites } from "./known";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
 import { addSite, BATCH_SIZE, closeText, flush, openText, PatchBatch } from "./patch";
 import { PATCH_JUMP, Plan, planPatch, takesCall } from "./plan";
@@ -106,6 +107,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     report(mapping, end);
     count = MOST_SITES;
   }
+  const known = count ? openSites(start, end, count) : 0;
   const batch = changetype<PatchBatch>(<usize>pages + BATCH_AT);
   batch.text = text;
   let reported: u32 = 0;
@@ -116,6 +118,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     if (plan.patch == PATCH_JUMP && patchByJump(text, maps, site.address, plan.moved)) {
       patchedSites++;
     } else if (takesCall(site)) {
+      addKnownSite(known, site.address);
       addSite(batch, site.address);
     } else {
       leftSites++;

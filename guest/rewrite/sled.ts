@@ -5,12 +5,16 @@
  * Runs once, before the program has threads. No page is ever writable and executable.
  */
 import {
+  LANDING_SLOT,
+  LANDING_TO_SP,
   SLED_JUMP,
   SLED_NOP,
   SLED_SIZE,
   SLED_STEP,
-  SLOTS_EXIT,
+  SLOT_PAD_SIZE,
+  SLOTS_ENTRY,
   SLOTS_LOW,
+  SLOTS_PADS,
   SLOTS_SIZE,
 } from "../../src/image/layout";
 import { syscall6 } from "../std/raw";
@@ -47,7 +51,7 @@ export function mapSled(): i64 {
   }
   if (failed(slots)) return slots;
   fillSled(prefix);
-  fillSlots(slotAddress(prefix), <usize>slots + SLOTS_EXIT);
+  fillSlots(slotAddress(prefix), <usize>slots);
   // Execute-only where the processor has protection keys, so that reading through NULL still faults there.
   const closed = protect(0, SLED_SIZE, PROT_EXEC);
   return failed(closed) ? closed : protect(<usize>slots, SLOTS_SIZE, PROT_READ | PROT_EXEC);
@@ -77,16 +81,26 @@ function fillSled(prefix: u8): void {
 }
 
 /**
- * Every slot jumps to `exit`, where `jmp *2(%rip)` goes on to the entry stub, anywhere in the address space. The address
- * is aligned: the program may have asked for alignment checks (AC).
+ * Every slot jumps to its pad:
+ *
+ *     c7 84 24 PLACE SLOT   movl $SLOT, PLACE(%rsp)   LANDING_SLOT of the landing that may follow
+ *     ff 25 ENTRY           jmp *ENTRY(%rip)          the entry stub, anywhere in the address space
+ *
+ * All that is read and written is aligned: the program may have asked for alignment checks (AC).
  */
-function fillSlots(slot: usize, exit: usize): void {
-  for (let n: usize = 0; n < <usize>SLED_SIZE; n += SLED_STEP) {
+function fillSlots(slot: usize, pages: usize): void {
+  const entry = pages + SLOTS_ENTRY;
+  store<usize>(entry, zp_entry());
+  let pad = pages + SLOTS_PADS;
+  for (let n: u32 = 0; n * <u32>SLED_STEP < <u32>SLED_SIZE; n++) {
     store<u8>(slot, SLED_JUMP);
-    store<u32>(slot + 1, <u32>(exit - (slot + SLED_STEP)));
+    store<u32>(slot + 1, <u32>(pad - (slot + SLED_STEP)));
+    store<u32>(pad, 0x2484c7);
+    store<u32>(pad + 3, <u32>(LANDING_SLOT - LANDING_TO_SP));
+    store<u32>(pad + 7, n);
+    store<u16>(pad + 11, 0x25ff);
+    store<u32>(pad + 13, <u32>(entry - (pad + 17)));
     slot += SLED_STEP;
+    pad += SLOT_PAD_SIZE;
   }
-  store<u16>(exit, 0x25ff);
-  store<u32>(exit + 2, 2);
-  store<usize>(exit + 8, zp_entry());
 }

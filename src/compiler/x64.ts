@@ -44,6 +44,7 @@ const STATE = {
   fxrstor64: [64, [0x0f, 0xae], 1],
   ldmxcsr: [32, [0x0f, 0xae], 2],
   stmxcsr: [32, [0x0f, 0xae], 3],
+  xsave64: [64, [0x0f, 0xae], 4],
 } as const;
 export type StateOp = keyof typeof STATE;
 

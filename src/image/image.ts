@@ -1,6 +1,7 @@
 /** The shared object of the preload door, from its parts: the compiled guest and the entry stub. Pure but for the compiler. */
 import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
 import { writeSharedObject } from "../elf/write.ts";
+import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
 import { entryStub } from "./stubs.ts";
 
@@ -17,7 +18,7 @@ export interface Library {
 /** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
-  const bytes = writeSharedObject([entryStub(), guest.object, imageMemory()], {
+  const bytes = writeSharedObject([entryStub(), landingStub(), guest.object, imageMemory()], {
     soname: LIBRARY_NAME,
     init: ["on_load"],
     imports: { environ: "zp_environ" },

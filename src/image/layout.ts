@@ -226,6 +226,31 @@ export const SLED_JUMP = 0xe9;
 export const SLED_NOP = 0x90;
 /** Address of slot 0 without its top byte. */
 export const SLOTS_LOW = 0x909095;
-/** Pages that hold the 820 slots, and where in them the jump to the entry stub lies (behind the last slot). */
-export const SLOTS_SIZE = 8192;
-export const SLOTS_EXIT = 4288;
+/**
+ * Pages that hold the 820 slots, and behind them: the address of the entry stub, and for each slot a pad of SLOT_PAD_SIZE
+ * bytes, to which it jumps. The pad leaves the number of the slot in LANDING_SLOT and goes on to the entry stub.
+ */
+export const SLOTS_SIZE = 32768;
+export const SLOTS_ENTRY = 4280;
+export const SLOTS_PADS = 4288;
+export const SLOT_PAD_SIZE = 32;
+
+// ── A landing: what is kept of the registers until it is known that the call came from a rewritten site ──────────────
+// It lies below the red zone of the stack pointer that page 0 was entered with. 16 words first: the registers by number.
+export const LANDING_RCX = 8;
+export const LANDING_RSP = 32;
+export const LANDING_R11 = 88;
+export const LANDING_FLAGS = 128;
+/** u32: number of the slot that was reached. */
+export const LANDING_SLOT = 136;
+export const LANDING_SIZE = 144;
+/** From the landing to the stack pointer that page 0 was entered with: the landing, then the red zone. */
+export const LANDING_TO_SP = 272;
+
+// ── The cache of known sites: return addresses, each at the place that its two low bytes give ────────────────────────
+/** The place is the low byte, plus this times the next one. */
+export const SITES_FACTOR = 8;
+/** A word of the cache, the return address and this add up to 0; no return address does so with an empty word. */
+export const SITES_BIAS = 0x5a505a51;
+/** Bytes: the greatest place is 255 + 255 * SITES_FACTOR. */
+export const SITES_SIZE = 18368;

@@ -27,6 +27,7 @@ import {
   rsp,
   symbol,
 } from "../compiler/x64.ts";
+import { checkSite } from "./landing.ts";
 import {
   ACTION_NUMBERS,
   FRAME_ARGS,
@@ -74,6 +75,9 @@ class StubAssembler extends Assembler {
     for (const emit of this.#rare) emit();
   }
 }
+
+/** Bytes from zp_bypass to zp_known. */
+const BYPASS_SIZE = 5;
 
 const slot = (offset: number) => mem(rsp, offset);
 
@@ -203,15 +207,18 @@ export function entryStub(): ObjectFile {
   const raw = a.label();
   const noStack = a.label();
 
+  a.mark("zp_entry");
+  atReturnAddress(a);
+  checkSite(a, BYPASS_SIZE);
+
   // Nobody looks at this number: five bytes, and no flags changed on the way here.
   a.mark("zp_bypass");
-  atReturnAddress(a);
   a.op("syscall");
   a.pop(rcx);
   outsideFrame(a);
   a.jmp(rcx);
 
-  a.mark("zp_entry");
+  a.mark("zp_known");
   atReturnAddress(a);
   a.lea(64, r11, symbol("zp_actions"));
   a.movzx(rcx, 8, indexed(r11, rax));

@@ -206,6 +206,7 @@ const ROWS: readonly (readonly [string, (a: Assembler) => void])[] = [
   ["fxrstor64 [rsp]", (a) => a.state("fxrstor64", mem(rsp))],
   ["ldmxcsr [rdi+18h]", (a) => a.state("ldmxcsr", mem(rdi, 24))],
   ["stmxcsr [rdi+18h]", (a) => a.state("stmxcsr", mem(rdi, 24))],
+  ["xsave64 [rdi]", (a) => a.state("xsave64", mem(rdi))],
   ["movaps xmm3,[rdi+10h]", (a) => a.vector("movaps", "load", 3, rdi, 16)],
   ["movaps [r12+100h],xmm15", (a) => a.vector("movaps", "store", 15, r12, 256)],
   ["vmovdqa ymm9,[rsp+20h]", (a) => a.vector("vmovdqa", "load", 9, rsp, 32)],

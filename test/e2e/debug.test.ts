@@ -53,7 +53,7 @@ describe("debugging", () => {
       fixture("calls.c"),
     );
     expect(stdout).toMatch(/\nf = 0x[0-9a-f]+\n/);
-    expect(stdout).toMatch(/\n\$1 = \{nr = 110, a0 = \d+,.* result = 0,.* ip = \d+\}\n/);
+    expect(stdout).toMatch(/\n\$1 = \{nr = 110, a0 = \d+,.* result = \d+,.* ip = \d+\}\n/);
     expect(stdout).toMatch(/type = struct Frame \{\n {4}u64 nr;\n/);
     expect(Number(/\$2 = (\d+)/.exec(stdout)?.[1])).toBeGreaterThan(100);
   });

@@ -1,18 +1,21 @@
 import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
+import { landingStub } from "../../src/image/landing.ts";
 import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
-  code: ["on_enter", "on_exit", "on_raw_exit"].map((name) => ({
+  code: ["on_enter", "on_exit", "on_raw_exit", "on_unknown"].map((name) => ({
     name,
     bytes: Uint8Array.of(0xc3),
     relocs: [],
   })),
   data: [],
 };
-const image = link([entryStub(), hooks], { base: 0x10000 });
+const image = link([entryStub(), landingStub(), hooks], { base: 0x10000 });
 const address = (name: string): number => image.symbols.get(name)!.address;
+
+const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);
 
 function disassemble(from: string): string[] {
   const start = address(from);
@@ -39,9 +42,16 @@ describe("the entry stub", () => {
     expect(disassemble("zp_bypass").slice(0, 3)).toEqual(["syscall", "pop rcx", "jmp rcx"]);
   });
 
+  test("lets known return addresses pass, and all others go to zp_unknown, without a change of flags", () => {
+    const lines = disassemble("zp_entry");
+    const end = lines.findIndex((line) => line.startsWith("jmp "));
+    expect(lines.slice(0, end).filter((line) => !/^(mov|movzx|lea|jrcxz) /.test(line))).toEqual([]);
+    expect(hex(lines[end - 1])).toBe(address("zp_known"));
+    expect(hex(lines[end])).toBe(address("zp_unknown"));
+  });
+
   test("looks up the action and leaves for the bypass before anything is changed", () => {
-    const [table, action, branch, pop, frame] = disassemble("zp_entry");
-    const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);
+    const [table, action, branch, pop, frame] = disassemble("zp_known");
     expect(table).toMatch(/^lea r11,\[/);
     expect(hex(table)).toBe(address("zp_actions"));
     expect(action).toBe("movzx ecx,byte ptr [r11+rax]");

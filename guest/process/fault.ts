@@ -1,0 +1,164 @@
+/**
+ * A page fault that did not happen: the thread gets the SIGSEGV of a fetch from an address that is not mapped, with all its
+ * registers as at the landing, though page 0 is mapped.
+ *
+ * The signal is queued with a siginfo of our own while it is blocked; then rt_sigreturn sets the registers and the signal
+ * mask in one step, and the kernel delivers it before the next instruction. What the handler finds in its context is what
+ * the kernel has saved of the registers themselves. (Only err, trapno and cr2 in it stem from the thread's last real fault.)
+ *
+ * Who runs this: any thread, on the program's stack below its red zone, all signals blocked while the thread's page of
+ * signal frames is in use.
+ */
+import { flagsOf, Landing, registerOf, stackOf } from "../hook/landing";
+import { call0, call1, call2, syscall6 } from "../std/raw";
+import { failed, mapPages, SYS_GETPID, SYS_GETTID, SYS_RT_SIGPROCMASK } from "../std/sys";
+import { currentThread } from "./thread";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_sigreturn")
+declare function zp_sigreturn(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_state_components")
+declare function zp_state_components(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_state_end")
+declare function zp_state_end(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_save_state")
+declare function zp_save_state(): usize;
+
+const SYS_RT_SIGACTION: u64 = 13;
+const SYS_SIGALTSTACK: u64 = 131;
+const SYS_RT_TGSIGQUEUEINFO: u64 = 297;
+const SIG_BLOCK: u64 = 0;
+const SIG_DFL: usize = 0;
+const SIG_IGN: usize = 1;
+const SIGSEGV: u64 = 11;
+const SIGSEGV_BIT: u64 = 1 << 10;
+const SEGV_MAPERR: u32 = 1;
+const SIGSET_SIZE: u64 = 8;
+
+// struct ucontext and struct sigcontext (asm/ucontext.h, asm/sigcontext.h).
+const UC_FLAGS: usize = 0;
+const UC_STACK: usize = 16;
+const UC_R8: usize = 40;
+const UC_RDI: usize = 104;
+const UC_RSI: usize = 112;
+const UC_RBP: usize = 120;
+const UC_RBX: usize = 128;
+const UC_RDX: usize = 136;
+const UC_RAX: usize = 144;
+const UC_RCX: usize = 152;
+const UC_RSP: usize = 160;
+const UC_RIP: usize = 168;
+const UC_EFLAGS: usize = 176;
+const UC_SEGMENTS: usize = 184;
+const UC_FPSTATE: usize = 224;
+const UC_SIGMASK: usize = 296;
+/** UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS. */
+const UC_ALL_FLAGS: u64 = 7;
+/** cs 0x33, ss 0x2b: user code and data (asm/segment.h). */
+const USER_SEGMENTS: u64 = 0x002b_0000_0000_0033;
+/** Set by every fault in an instruction fetch: the instruction is to be tried again (SDM volume 3, 19.3.1.1). */
+const RESUME_FLAG: u64 = 1 << 16;
+
+// struct _fpx_sw_bytes (asm/sigcontext.h): where FXSAVE leaves room, what XSAVE has left behind it.
+const SW_BYTES: usize = 464;
+const FP_XSTATE_MAGIC1: u32 = 0x46505853;
+const FP_XSTATE_MAGIC2: u32 = 0x46505845;
+const FXSAVE_SIZE: usize = 512;
+const XSAVE_HEADER_SIZE: usize = 64;
+/** AMX tiles are in a signal frame only of threads that asked for them (arch_prctl ARCH_REQ_XCOMP_PERM). */
+const TILE_DATA: u64 = 1 << 18;
+
+// The pages of a fault: the context, room for one thing after the other, and the XSAVE area, aligned to 64 bytes.
+const FAULT_SIZE: usize = 32768;
+export const FAULT_ROOM: usize = 512;
+const STATE_AT: usize = 1024;
+// siginfo_t: si_signo, si_errno, si_code, si_addr.
+const SI_CODE: usize = 8;
+const SI_ADDR: usize = 16;
+
+/** Fetching here faults: the last page of user space is never mapped (TASK_SIZE_MAX, asm/page_64_types.h). */
+const NEVER_MAPPED: usize = 0x0000_7fff_ffff_f000;
+
+/** Blocks all signals and gives the pages of a fault, whose room at FAULT_ROOM the caller may use until raiseFault. */
+export function beginFault(): usize {
+  const thread = currentThread();
+  if (!thread.faultPages) {
+    const pages = mapPages(FAULT_SIZE);
+    if (failed(pages)) unreachable();
+    thread.faultPages = <usize>pages;
+  }
+  const fault = thread.faultPages;
+  store<u64>(fault + FAULT_ROOM, <u64>-1);
+  syscall6(SYS_RT_SIGPROCMASK, SIG_BLOCK, fault + FAULT_ROOM, fault + UC_SIGMASK, SIGSET_SIZE, 0, 0);
+  return fault;
+}
+
+/** Never returns: the signal kills, or its handler goes on. */
+export function raiseFault(fault: usize, landing: Landing, address: usize): void {
+  forceSignal(fault + UC_SIGMASK, fault + FAULT_ROOM);
+  saveContext(fault, landing);
+  store<u64>(fault, queueSignal(fault + FAULT_ROOM, address) ? address : NEVER_MAPPED + address, UC_RIP);
+  call1(zp_sigreturn(), fault);
+}
+
+/** As force_sig_fault of the kernel: where SIGSEGV is blocked or ignored it kills. */
+function forceSignal(mask: usize, action: usize): void {
+  const blocked = (load<u64>(mask) & SIGSEGV_BIT) != 0;
+  if (failed(syscall6(SYS_RT_SIGACTION, SIGSEGV, 0, action, SIGSET_SIZE, 0, 0))) return;
+  if (!blocked && load<usize>(action) != SIG_IGN) return;
+  store<u64>(mask, load<u64>(mask) & ~SIGSEGV_BIT);
+  store<usize>(action, SIG_DFL);
+  syscall6(SYS_RT_SIGACTION, SIGSEGV, action, 0, SIGSET_SIZE, 0, 0);
+}
+
+/** False when the kernel refuses (a seccomp filter). */
+function queueSignal(info: usize, address: usize): bool {
+  memory.fill(info, 0, 128);
+  store<u32>(info, <u32>SIGSEGV);
+  store<u32>(info, SEGV_MAPERR, SI_CODE);
+  store<u64>(info, address, SI_ADDR);
+  const pid = syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0);
+  const tid = syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0);
+  return !failed(syscall6(SYS_RT_TGSIGQUEUEINFO, pid, tid, SIGSEGV, info, 0, 0));
+}
+
+/** Everything but rip and the signal mask. */
+function saveContext(context: usize, landing: Landing): void {
+  store<u64>(context, UC_ALL_FLAGS, UC_FLAGS);
+  syscall6(SYS_SIGALTSTACK, 0, context + UC_STACK, 0, 0, 0, 0);
+  for (let n: u32 = 8; n < 16; n++) store<u64>(context + UC_R8 + (<usize>(n - 8) << 3), registerOf(landing, n));
+  store<u64>(context, registerOf(landing, 0), UC_RAX);
+  store<u64>(context, registerOf(landing, 1), UC_RCX);
+  store<u64>(context, registerOf(landing, 2), UC_RDX);
+  store<u64>(context, registerOf(landing, 3), UC_RBX);
+  store<u64>(context, registerOf(landing, 5), UC_RBP);
+  store<u64>(context, registerOf(landing, 6), UC_RSI);
+  store<u64>(context, registerOf(landing, 7), UC_RDI);
+  store<u64>(context, stackOf(landing), UC_RSP);
+  store<u64>(context, flagsOf(landing) | RESUME_FLAG, UC_EFLAGS);
+  store<u64>(context, USER_SEGMENTS, UC_SEGMENTS);
+  saveVectors(context + STATE_AT);
+  store<usize>(context, context + STATE_AT, UC_FPSTATE);
+}
+
+/** The x87 and vector state, in the form that the kernel gives it in a signal frame. */
+function saveVectors(area: usize): void {
+  const components = call0(zp_state_components()) & ~TILE_DATA;
+  call2(zp_save_state(), area, components);
+  if (!components) return;
+  let size = FXSAVE_SIZE + XSAVE_HEADER_SIZE;
+  for (let i: u64 = 2; i < 63; i++) {
+    if (!((components >> i) & 1)) continue;
+    const end = <usize>call1(zp_state_end(), i);
+    if (end > size) size = end;
+  }
+  const words = area + SW_BYTES;
+  store<u32>(words, FP_XSTATE_MAGIC1);
+  store<u32>(words, <u32>size + 4, 4);
+  store<u64>(words, components, 8);
+  store<u32>(words, <u32>size, 16);
+  store<u32>(area + size, FP_XSTATE_MAGIC2);
+}

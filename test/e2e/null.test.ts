@@ -1,0 +1,55 @@
+/** Calls, jumps and pointers to page 0 do what they do natively, although page 0 is mapped. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { fixture, type Outcome, run, zpoline } from "./run.ts";
+
+const library = join(fileURLToPath(new URL("../..", import.meta.url)), "dist/libzpoline.so");
+
+const preloaded =
+  (hook: string) =>
+  (command: readonly string[]): Outcome =>
+    run(command, { env: { ...process.env, LD_PRELOAD: library, ZPOLINE_HOOK: hook } });
+
+/** What is said of a program that copies code. */
+const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time.*\n/;
+
+function traced(command: readonly string[]): Outcome {
+  const { lines, ...outcome } = zpoline(command);
+  expect(lines.length).toBeGreaterThan(0);
+  return { ...outcome, stderr: outcome.stderr.replace(JIT_GAP, "") };
+}
+
+const WAYS: readonly [string, (command: readonly string[]) => Outcome][] = [
+  ["with nothing looked at", preloaded("none")],
+  ["with read and write through the whole stub", preloaded("noop:0")],
+  ["under zpoline trace", traced],
+];
+
+describe.each(WAYS)("a call to page 0, %s", (_, hooked) => {
+  const program = fixture("null.c");
+
+  test("reaches the handler with all registers as natively", () => {
+    const native = run([program, "all"]);
+    expect(native.status).toBe(0);
+    expect(native.stdout).toMatch(/call 0x200: signal 11 code 1 errno 0 addr 0x200 rip 200,/);
+    expect(hooked([program, "all"])).toEqual(native);
+  });
+
+  test.each(["die", "die-at-0x200", "die-by-tail-call", "die-ignored", "die-blocked"])("%s", (scenario) => {
+    const native = run([program, scenario]);
+    expect(native).toMatchObject({ signal: "SIGSEGV", status: null });
+    expect(hooked([program, scenario])).toEqual(native);
+  });
+});
+
+test("a debugger sees the crash where it is", () => {
+  const { stdout } = run([
+    ...["gdb", "-batch", "-nx", "-ex", "set startup-with-shell off", "-ex", `set environment LD_PRELOAD ${library}`],
+    ...["-ex", "run", "-ex", "print $_siginfo._sifields._sigfault.si_addr", "-ex", "print $_siginfo.si_code"],
+    ...["-ex", "bt", "--args", fixture("null.c"), "die-at-0x200"],
+  ]);
+  expect(stdout).toMatch(/received signal SIGSEGV/);
+  expect(stdout).toMatch(/\$1 = \(void \*\) 0x200\n\$2 = 1\n/);
+  expect(stdout).toMatch(/#0 +0x0*200 in .*\n#1 .* main \(/);
+});
