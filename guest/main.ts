@@ -6,6 +6,7 @@
 import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
 import { setActions } from "./hook/actions";
 import { libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
+import { ownImage } from "./process/mappings";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordGap, recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
@@ -33,6 +34,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
     return;
   }
   adoptBlock(changetype<ThreadBlock>(block));
+  ownImage();
   if (libraryPath) attachRing(valueOf(SESSION));
   setActions();
   const sled = mapSled();

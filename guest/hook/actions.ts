@@ -24,6 +24,7 @@ import {
   SYS_EXIT_GROUP,
   SYS_FORK,
   SYS_IO_URING_SETUP,
+  SYS_MADVISE,
   SYS_MMAP,
   SYS_MPROTECT,
   SYS_MREMAP,
@@ -71,11 +72,12 @@ const SPECIAL: StaticArray<u64> = [
   SYS_MUNMAP,
   SYS_MREMAP,
   SYS_BRK,
+  SYS_MADVISE,
   SYS_SHMAT,
   SYS_SHMDT,
   SYS_IO_URING_SETUP,
 ];
-const SPECIAL_COUNT: u32 = 18;
+const SPECIAL_COUNT: u32 = 19;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);

@@ -17,6 +17,7 @@ import {
 } from "../../src/image/layout";
 import { afterClone, beforeClone } from "../process/clone";
 import { afterExec, beforeExec } from "../process/exec";
+import { keepOurs } from "../process/mappings";
 import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
 import { recordEnter, recordExit, recordGap } from "../record/record";
@@ -106,6 +107,10 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   if (nr == SYS_EXIT_GROUP) {
     releaseChunk();
     return VERDICT_CALL;
+  }
+  if (keepOurs(f)) {
+    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
+    return VERDICT_SKIP;
   }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
     mappingsChanged();

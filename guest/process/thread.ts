@@ -6,6 +6,7 @@
  * `vforks`, keyed by its stack pointer.
  */
 import { THREAD_CURSOR, THREAD_SELF, THREAD_SIZE } from "../../src/image/layout";
+import { own } from "./own";
 import { gsLoad64, gsStore64, syscall6 } from "../std/raw";
 import { ARCH_SET_GS, ESRCH, failed, mapPages, SYS_ARCH_PRCTL, SYS_GETPID, SYS_GETTID, SYS_TGKILL } from "../std/sys";
 
@@ -88,6 +89,7 @@ export function allocateBlock(): usize {
   }
   const pages = mapPages(BLOCKS_AT_ONCE * THREAD_SIZE);
   if (failed(pages)) return 0;
+  own(<usize>pages, BLOCKS_AT_ONCE * THREAD_SIZE);
   for (let i: usize = 1; i < BLOCKS_AT_ONCE; i++) pushBlock(changetype<ThreadBlock>(<usize>pages + i * THREAD_SIZE));
   const first = changetype<ThreadBlock>(<usize>pages);
   first.state = BLOCK_USED;

@@ -34,6 +34,7 @@ import {
   THREAD_CURSOR,
 } from "../../src/image/layout";
 import { CURSOR_NONE, currentThread } from "../process/thread";
+import { own } from "../process/own";
 import { gsXadd64, gsXchg64, rdtsc, syscall6 } from "../std/raw";
 import {
   CLOCK_REALTIME,
@@ -69,6 +70,7 @@ export function attachRing(path: usize): bool {
   const address = syscall6(SYS_MMAP, 0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   closeFile(fd);
   if (failed(address) || load<u32>(<usize>address + RING_H_MAGIC) != RING_MAGIC) return false;
+  own(<usize>address, RING_BYTES);
   ring = <usize>address;
   return true;
 }

@@ -8,6 +8,7 @@
  *
  * Who runs this: as rewrite.ts says. The page of stubs is never writable: it is filled through /proc/self/mem.
  */
+import { own } from "../process/own";
 import { pause, syscall6 } from "../std/raw";
 import {
   failed,
@@ -114,7 +115,9 @@ function mapBelow(maps: Maps, near: usize): usize {
     if (end > near || mappingAt(maps, i - 2).end + GAP > end) continue;
     if (!reaches(near, end - STUBS_SIZE)) return 0;
     const page = syscall6(SYS_MMAP, end - GAP, STUBS_SIZE, PROT_READ | PROT_EXEC, flags, <u64>-1, 0);
-    if (!failed(page)) return <usize>page;
+    if (failed(page)) continue;
+    own(<usize>page, STUBS_SIZE);
+    return <usize>page;
   }
   return 0;
 }

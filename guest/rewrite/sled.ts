@@ -17,6 +17,7 @@ import {
   SLOTS_PADS,
   SLOTS_SIZE,
 } from "../../src/image/layout";
+import { own } from "../process/own";
 import { syscall6 } from "../std/raw";
 import {
   failed,
@@ -50,6 +51,8 @@ export function mapSled(): i64 {
     slots = mapWritable(slotAddress(prefix) & PAGE_MASK, SLOTS_SIZE);
   }
   if (failed(slots)) return slots;
+  own(0, SLED_SIZE);
+  own(<usize>slots, SLOTS_SIZE);
   fillSled(prefix);
   fillSlots(slotAddress(prefix), <usize>slots);
   // Execute-only where the processor has protection keys, so that reading through NULL still faults there.

@@ -52,6 +52,8 @@ export const THREAD_SIZE = 4096;
 // ── Zeroed memory of the image (memory.ts) ───────────────────────────────────────────────────────────────────────────
 /** Copies of environment variables (guest/process/environment.ts). */
 export const VARIABLES_SIZE = 65536;
+/** Our own mappings (guest/process/own.ts): most ranges, each of 16 bytes. */
+export const OWN_RANGES = 512;
 
 // ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
 //   [0, RING_TABLE)            header page

@@ -1,6 +1,6 @@
 /** Zeroed memory of the image: guest code reaches it by symbol (the static data of guest code is part of the file). */
 import type { DataUnit, ObjectFile } from "../compiler/object.ts";
-import { VARIABLES_SIZE } from "./layout.ts";
+import { OWN_RANGES, VARIABLES_SIZE } from "./layout.ts";
 
 const zeroed = (name: string, size: number): DataUnit => ({
   name,
@@ -12,5 +12,5 @@ const zeroed = (name: string, size: number): DataUnit => ({
 });
 
 export function imageMemory(): ObjectFile {
-  return { code: [], data: [zeroed("zp_variables", VARIABLES_SIZE)] };
+  return { code: [], data: [zeroed("zp_variables", VARIABLES_SIZE), zeroed("zp_own", OWN_RANGES * 16)] };
 }

@@ -10,3 +10,21 @@ test("a library is not read where the loader has not mapped it yet", () => {
   const { stdout, signal } = hooked([fixture("dlopen.c"), fixture("late.c", ...flags)]);
   expect([stdout, signal]).toEqual(["loaded\n", null]);
 });
+
+/** What fixtures/overmap.c prints: for each range, lines `call: result`. */
+const results = (stdout: string) =>
+  stdout.split(/^range \d+\n/m).map((text) => text.split("\n").filter((line) => line !== "" && line !== "end"));
+
+test("our mappings cannot be taken away, and calls over them are answered as if nothing lay there", () => {
+  const program = fixture("overmap.c");
+  const [, hole] = results(run([program]).stdout);
+  const refused = (error: string) => (line: string) => line.replace(/^(mmap|mremap to it|shmat): 0$/, `$1: ${error}`);
+  const { stdout, signal } = hooked([program]);
+  expect([signal, stdout.endsWith("end\n")]).toEqual([null, true]);
+  const [, sled, slots, ...others] = results(stdout);
+  const plain = hole!.filter((line) => !/around|^mincore|^\d/.test(line));
+  expect(sled).toEqual(plain.map(refused("EPERM")));
+  expect(slots).toEqual(hole!.map(refused("ENOMEM")));
+  for (const range of others) expect(range).toEqual(plain.map(refused("ENOMEM")));
+  expect(others.length).toBeGreaterThanOrEqual(2); // text and data of the library
+});
