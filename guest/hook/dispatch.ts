@@ -8,16 +8,17 @@ import {
   ACTION_RECORD,
   ACTION_SPECIAL,
   GAP_IO_URING,
-  THREAD_RETURN,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
   VERDICT_NOSTACK,
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "../../src/image/layout";
+import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterClone, beforeClone } from "../process/clone";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
+import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
 import { recordEnter, recordExit, recordGap } from "../record/record";
@@ -25,7 +26,6 @@ import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
 import { cstr } from "../std/cstr";
-import { gsStore64 } from "../std/raw";
 import {
   EAGAIN,
   failed,
@@ -85,6 +85,20 @@ export function on_raw_exit(f: Frame): void {
   if (f.result && actionOf(<u32>f.nr) & ACTION_RECORD) recordExit(f);
 }
 
+/** on_enter at a cancellation point of the C library. */
+export function on_cancel_point(f: Frame): u32 {
+  const verdict = on_enter(f);
+  const then = atCancellationPoint(f, verdict);
+  if (verdict == VERDICT_CALL_EXIT && then == VERDICT_SKIP) on_exit(f);
+  return then;
+}
+
+/** on_exit at a cancellation point, in a new frame. */
+export function on_cancel_return(f: Frame): void {
+  afterCancellationPoint(f);
+  on_exit(f);
+}
+
 function specialEnter(f: Frame, verdict: u32): u32 {
   const nr = <u64>(<u32>f.nr);
   if (nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK) {
@@ -114,7 +128,7 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
     mappingsChanged();
-    gsStore64(THREAD_RETURN, f.ip);
+    leaveStack(f);
     return VERDICT_NOSTACK;
   }
   return VERDICT_CALL_EXIT;
@@ -139,9 +153,4 @@ function specialExit(f: Frame): void {
   } else {
     mappingsChanged();
   }
-}
-
-/** Whether a munmap takes away memory that the stub itself stands on (the end of a thread in musl). */
-function unmapsOwnStack(f: Frame): bool {
-  return f.a0 < <u64>f.sp && f.a0 + f.a1 > <u64>changetype<usize>(f);
 }

@@ -4,7 +4,8 @@
  *
  * The instruction right before the `syscall`, of five bytes or more (a `mov` as a rule), is replaced by a near jump to a
  * stub of the site's own, which holds a copy of it and does not touch the stack. The `syscall` stays where it is; nothing
- * leads to it any more, because no branch of the function enters between the two (plan.ts has checked that).
+ * leads to it any more, because no branch of the function enters between the two (plan.ts has checked that). But at a
+ * cancellation point the stub goes back to it.
  *
  * Who runs this: as rewrite.ts says. The page of stubs is never writable: it is filled through /proc/self/mem.
  */
@@ -21,11 +22,14 @@ import {
 } from "../std/sys";
 import { mappingAt, Maps } from "./maps";
 import { writeText } from "./patch";
-import { JUMP_SIZE } from "./plan";
+import { JUMP_SIZE, Plan, WHY_CANCELLATION } from "./plan";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_cancel_entry")
+declare function zp_cancel_entry(): usize;
 
 const STUB_SIZE: usize = 40;
 /** Where the address of the entry stub stands in a stub: behind at most 15 and 13 bytes, and aligned. */
@@ -46,8 +50,9 @@ const LOCK_TRIES: u32 = 1 << 20;
 /** What is written next: a stub, or the jump to it. */
 const buffer: StaticArray<u64> = [0, 0, 0, 0, 0];
 
-/** Replaces the `length` bytes of the instruction right before `site`. False when it could not be done: nothing changed. */
-export function patchByJump(text: i64, maps: Maps, site: usize, length: usize): bool {
+/** Replaces the instruction right before `site`, as planned. False when it could not be done: nothing changed. */
+export function patchByJump(text: i64, maps: Maps, site: usize, plan: Plan): bool {
+  const length = <usize>plan.moved;
   if (failed(text)) return false;
   for (let tries: u32 = 0; atomic.cmpxchg<u32>(changetype<usize>(lock), 0, 1); tries++) {
     if (tries > LOCK_TRIES) return false;
@@ -55,7 +60,7 @@ export function patchByJump(text: i64, maps: Maps, site: usize, length: usize): 
   }
   const moved = site - length;
   const stub = takeStub(maps, moved);
-  const done = stub != 0 && writeStub(text, stub, moved, length) && writeJump(text, moved, stub);
+  const done = stub != 0 && writeStub(text, stub, moved, plan) && writeJump(text, moved, stub);
   atomic.store<u32>(changetype<usize>(lock), 0);
   return done;
 }
@@ -74,7 +79,8 @@ function writeJump(text: i64, jump: usize, stub: usize): bool {
  *     …
  *     ENTRY            at ENTRY_AT: the entry stub
  */
-function writeStub(text: i64, stub: usize, moved: usize, length: usize): bool {
+function writeStub(text: i64, stub: usize, moved: usize, plan: Plan): bool {
+  const length = <usize>plan.moved;
   const bytes = changetype<usize>(buffer);
   memory.copy(bytes, moved, length);
   const tail = bytes + length;
@@ -83,7 +89,8 @@ function writeStub(text: i64, stub: usize, moved: usize, length: usize): bool {
   store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
   store<u16>(tail, 0x25ff, 7);
   store<u32>(tail, <u32>(ENTRY_AT - (length + 13)), 9);
-  store<u64>(bytes + ENTRY_AT, zp_jump_entry());
+  const entry = plan.why == WHY_CANCELLATION ? zp_cancel_entry() : zp_jump_entry();
+  store<usize>(bytes + ENTRY_AT, entry);
   return writeText(text, stub, bytes, STUB_SIZE);
 }
 

@@ -2,6 +2,7 @@
  * Which patch a find gets. Pure: the same code decides inside of the program and for `zpoline scan`, which looks at files.
  */
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
+import { CANCELLATION_MOVED, isCancellationPoint } from "./cancellation";
 import { decode } from "./decode";
 import {
   CALL,
@@ -44,6 +45,8 @@ export const WHY_RED_ZONE_NO_ROOM: u8 = 5;
 export const WHY_ANY_NUMBER: u8 = 6;
 /** As WHY_ANY_NUMBER, and the instruction before cannot make room for a jump. */
 export const WHY_ANY_NUMBER_NO_ROOM: u8 = 7;
+/** The C library looks whether a thread was interrupted at this very instruction (cancellation.ts). */
+export const WHY_CANCELLATION: u8 = 8;
 
 // @ts-ignore: decorator
 @unmanaged
@@ -71,6 +74,10 @@ export function planPatch(plan: Plan, site: Site, insn: Insn): void {
     plan.why = WHY_UNSURE;
   } else if (site.sysenter) {
     plan.why = WHY_SYSENTER;
+  } else if (isCancellationPoint(site)) {
+    plan.patch = PATCH_JUMP;
+    plan.why = WHY_CANCELLATION;
+    plan.moved = CANCELLATION_MOVED;
   } else if (site.redZone == RED_ZONE_YES && needsRedZone(site.number)) {
     plan.why = WHY_RED_ZONE_CALL;
   } else if (site.redZone == RED_ZONE_YES) {

@@ -115,7 +115,7 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
     const site = changetype<Site>(sites + <usize>i * offsetof<Site>());
     if (site.verdict == VERDICT_NOT) continue;
     planPatch(plan, site, insn);
-    if (plan.patch == PATCH_JUMP && patchByJump(text, maps, site.address, plan.moved)) {
+    if (plan.patch == PATCH_JUMP && patchByJump(text, maps, site.address, plan)) {
       patchedSites++;
     } else if (takesCall(site)) {
       addKnownSite(known, site.address);

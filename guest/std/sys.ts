@@ -57,6 +57,7 @@ export const CLOCK_REALTIME: u64 = 0;
 
 export const EPERM: i64 = 1;
 export const ESRCH: i64 = 3;
+export const EINTR: i64 = 4;
 export const E2BIG: i64 = 7;
 export const EAGAIN: i64 = 11;
 export const ENOMEM: i64 = 12;

@@ -47,6 +47,8 @@ export const THREAD_SELF = 0;
 export const THREAD_CURSOR = 8;
 /** Return address kept over a call that unmaps the stack. */
 export const THREAD_RETURN = 16;
+/** Stack pointer for the program after a call that unmaps the stack. */
+export const THREAD_STACK = 4080;
 export const THREAD_SIZE = 4096;
 
 // ── Zeroed memory of the image (memory.ts) ───────────────────────────────────────────────────────────────────────────
@@ -54,6 +56,16 @@ export const THREAD_SIZE = 4096;
 export const VARIABLES_SIZE = 65536;
 /** Our own mappings (guest/process/own.ts): most ranges, each of 16 bytes. */
 export const OWN_RANGES = 512;
+
+// ── The words of a cancellation point (guest/process/cancel.ts), by distance from its stack pointer ────────────────────
+/** The address that its function returns to: in place of the eighth argument, which it has loaded already. */
+export const CANCEL_RETURN = 16;
+// The others lie in the red zone.
+/** The stack pointer after that return. */
+export const CANCEL_SP = -16;
+export const CANCEL_IP = -24;
+export const CANCEL_NR = -32;
+export const CANCEL_TSC = -40;
 
 // ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
 //   [0, RING_TABLE)            header page

@@ -30,6 +30,8 @@ import {
 import { checkSite } from "./landing.ts";
 import {
   ACTION_NUMBERS,
+  CANCEL_RETURN,
+  CANCEL_SP,
   FRAME_ARGS,
   FRAME_FLAGS,
   FRAME_IP,
@@ -38,6 +40,7 @@ import {
   FRAME_SP,
   FRAME_TO_PROGRAM,
   THREAD_RETURN,
+  THREAD_STACK,
   VERDICT_CALL_EXIT,
   VERDICT_RAW,
   VERDICT_SKIP,
@@ -78,6 +81,8 @@ class StubAssembler extends Assembler {
 
 /** Bytes from zp_bypass to zp_known. */
 const BYPASS_SIZE = 5;
+/** Bytes of a `syscall`. */
+const SYSCALL_SIZE = 2;
 
 const slot = (offset: number) => mem(rsp, offset);
 
@@ -176,12 +181,19 @@ const insideFrame = (a: StubAssembler, pushed = 0): void =>
 const outsideFrame = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
 /** From here on rsp points to the return address. */
 const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+/** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
+const cancelReturn = (a: StubAssembler): void =>
+  a.unwind({ reg: STACK_POINTER, offset: CANCEL_RETURN }, [[STACK_POINTER, CANCEL_SP - 8 - CANCEL_RETURN]]);
 
-/** Everything as the program had it, rax the number, and the program's own stack pointer. */
-function asTheProgram(a: StubAssembler): void {
+/**
+ * Everything as the program had it, rax the number, and the program's own stack pointer; `last` is emitted while rsp is
+ * still the frame.
+ */
+function asTheProgram(a: StubAssembler, last = (): void => {}): void {
   loadArguments(a);
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_NR));
+  last();
   a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
   outsideFrame(a);
 }
@@ -276,13 +288,45 @@ export function entryStub(): ObjectFile {
   a.call("on_raw_exit");
   a.jmp(done);
 
-  // VERDICT_NOSTACK: the return address waits in the thread block.
+  // VERDICT_NOSTACK: the return address waits in the thread block, and a stack for the `call` at the next site.
   insideFrame(a);
   a.bind(noStack);
   asTheProgram(a);
   a.op("syscall");
+  a.mov(64, rcx, rax);
+  a.bytes(0xe3, 2); // jrcxz over the next jump: the stack is gone
+  a.bytes(0xeb, 9); // jmp over the next instruction
+  a.mov(64, rsp, gs(THREAD_STACK));
   a.mov(64, rcx, gs(THREAD_RETURN));
   a.jmp(rcx);
+
+  // A cancellation point (guest/process/cancel.ts): the call is made by the instruction at the site itself.
+  a.mark("zp_cancel_entry");
+  enterFrame(a, FRAME_NR);
+  a.mov(64, rdi, rsp);
+  a.call("on_cancel_point");
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("e", skip);
+  a.jcc("a", answer);
+  asTheProgram(a, () => {
+    a.mov(64, rcx, slot(FRAME_IP));
+    a.lea(64, rcx, mem(rcx, -SYSCALL_SIZE));
+  });
+  a.jmp(rcx);
+
+  // Where the function at the site returns to when its call has an exit hook.
+  cancelReturn(a);
+  a.op("nop");
+  a.mark("zp_cancel_return");
+  a.lea(64, rsp, mem(rsp, -8));
+  enterFrame(a, FRAME_RESULT);
+  a.mov(64, rdi, rsp);
+  a.call("on_cancel_return");
+  loadArguments(a);
+  restore(a);
+  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
+  atReturnAddress(a);
+  a.op("ret");
 
   insideFrame(a);
   a.placeRare();

@@ -6,6 +6,7 @@ export const REASONS = {
   "red-zone": "red zone",
   "red-zone-no-room": "red zone, and no room for a jump",
   "red-zone-call": "red zone, which this call needs itself",
+  cancellation: "cancellation point",
   "any-number": "any number",
   "any-number-no-room": "any number, but no room for a jump",
   sysenter: "sysenter",
@@ -30,6 +31,7 @@ function exceptions(guest: ScanModule): Map<number, Reason> {
     [guest.WHY_RED_ZONE.value, "red-zone"],
     [guest.WHY_RED_ZONE_CALL.value, "red-zone-call"],
     [guest.WHY_RED_ZONE_NO_ROOM.value, "red-zone-no-room"],
+    [guest.WHY_CANCELLATION.value, "cancellation"],
     [guest.WHY_ANY_NUMBER.value, "any-number"],
     [guest.WHY_ANY_NUMBER_NO_ROOM.value, "any-number-no-room"],
   ]);

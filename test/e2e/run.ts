@@ -66,9 +66,22 @@ function traced(tracer: readonly string[], command: readonly string[], options: 
 
 /** Compiles test/fixtures/NAME.c; returns the path of the program. */
 export function fixture(name: string, ...flags: readonly string[]): string {
-  const out = join(scratch, "bin", `${basename(name, ".c")}${flags.join("").replaceAll("/", "_")}`);
+  return fixtureBy("gcc", name, ...flags);
+}
+
+/** The same, with another compiler. */
+export function fixtureBy(compiler: "gcc" | "musl-gcc", name: string, ...flags: readonly string[]): string {
+  const out = join(scratch, "bin", `${compiler}-${basename(name, ".c")}${flags.join("").replaceAll("/", "_")}`);
   mkdirSync(join(scratch, "bin"), { recursive: true });
-  const { status, stderr } = run(["gcc", "-O1", "-o", out, join(root, "test/fixtures", name), "-lpthread", ...flags]);
+  const { status, stderr } = run([
+    compiler,
+    "-O1",
+    "-o",
+    out,
+    join(root, "test/fixtures", name),
+    "-lpthread",
+    ...flags,
+  ]);
   if (status !== 0) throw new Error(stderr);
   return out;
 }

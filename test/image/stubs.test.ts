@@ -5,7 +5,7 @@ import { landingStub } from "../../src/image/landing.ts";
 import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
-  code: ["on_enter", "on_exit", "on_raw_exit", "on_unknown"].map((name) => ({
+  code: ["on_enter", "on_exit", "on_raw_exit", "on_unknown", "on_cancel_point", "on_cancel_return"].map((name) => ({
     name,
     bytes: Uint8Array.of(0xc3),
     relocs: [],
@@ -61,11 +61,11 @@ describe("the entry stub", () => {
     expect(frame).toMatch(/^lea rsp,\[rsp-/);
   });
 
-  test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without a call", () => {
+  test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without one, or to a function's caller", () => {
     const lines = disassemble("zp_bypass");
     expect(lines.filter((line) => line === "syscall")).toHaveLength(5);
-    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(5);
-    expect(lines.filter((line) => line === "ret")).toHaveLength(1);
+    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(6);
+    expect(lines.filter((line) => line === "ret")).toHaveLength(2);
     expect(lines.filter((line) => /^jmp r[^c]/.test(line))).toEqual([]);
   });
 

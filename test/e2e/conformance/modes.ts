@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { fixture, type Options, type Outcome, run, zpoline } from "../run.ts";
+import { fixtureBy, type Options, type Outcome, run, zpoline } from "../run.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const LIBRARY = join(root, "dist/libzpoline.so");
@@ -38,6 +38,8 @@ export interface Case {
   readonly name: string;
   /** A fixture (test/fixtures/SOURCE) with compiler flags, or a whole command. */
   readonly source?: string;
+  /** gcc, if none is named. */
+  readonly compiler?: "musl-gcc";
   readonly flags?: readonly string[];
   readonly args?: () => readonly string[];
   readonly command?: readonly string[];
@@ -60,7 +62,10 @@ export function sameAsNatively(cases: readonly Case[], options: Options = {}): v
   const natively = (one: Case) => {
     const known = native.get(one);
     if (known) return known;
-    const command = one.command ?? [fixture(one.source!, ...(one.flags ?? [])), ...(one.args?.() ?? [])];
+    const command = one.command ?? [
+      fixtureBy(one.compiler ?? "gcc", one.source!, ...(one.flags ?? [])),
+      ...(one.args?.() ?? []),
+    ];
     const result = { command, outcome: run(command, options) };
     native.set(one, result);
     return result;

@@ -1,0 +1,12 @@
+/** Signals, in the middle of system calls and elsewhere. */
+import { sameAsNatively } from "./modes.ts";
+
+sameAsNatively([
+  { name: "sigaltstack, SA_ONSTACK, faults, nested handlers while in a call", source: "altstack.c" },
+  { name: "a stack that overflows in a call", source: "overflow.c" },
+  { name: "SIGSYS: handled, sent, blocked by sa_mask, fatal", source: "sigsys.c" },
+  { name: "siglongjmp out of a handler that interrupted a call, 3000 times", source: "longjmp.c" },
+  { name: "a signal every 100 µs whose handler walks the stack", source: "storm.c" },
+  { name: "EINTR, SA_RESTART, registers in the handler", source: "interrupted.c" },
+  { name: "the same with musl", source: "interrupted.c", compiler: "musl-gcc" },
+]);

@@ -1,0 +1,15 @@
+/** Threads: how they begin and end, and how they are cancelled. */
+import { type Case, sameAsNatively } from "./modes.ts";
+
+/** With glibc, and with musl, whose threads end and are cancelled in other ways. */
+const withBoth = (name: string, source: string): Case[] => [
+  { name: `${name} (glibc)`, source },
+  { name: `${name} (musl)`, source, compiler: "musl-gcc" },
+];
+
+sameAsNatively([
+  ...withBoth("64 at once, tiny stacks, thread-local data, forks, clone by hand", "threads.c"),
+  ...withBoth("detached", "detached.c"),
+  ...withBoth("cancelled while blocked in a call", "cancel.c"),
+  { name: "munmap of the own stack", source: "ownstack.c" },
+]);
