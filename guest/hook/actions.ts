@@ -30,6 +30,9 @@ import {
   SYS_MREMAP,
   SYS_MUNMAP,
   SYS_PKEY_MPROTECT,
+  SYS_PRCTL,
+  SYS_SECCOMP,
+  SYS_ARCH_PRCTL,
   SYS_RT_SIGRETURN,
   SYS_SHMAT,
   SYS_SHMDT,
@@ -69,6 +72,9 @@ const SPECIAL: StaticArray<u64> = [
   SYS_MMAP,
   SYS_MPROTECT,
   SYS_PKEY_MPROTECT,
+  SYS_PRCTL,
+  SYS_SECCOMP,
+  SYS_ARCH_PRCTL,
   SYS_MUNMAP,
   SYS_MREMAP,
   SYS_BRK,
@@ -77,7 +83,7 @@ const SPECIAL: StaticArray<u64> = [
   SYS_SHMDT,
   SYS_IO_URING_SETUP,
 ];
-const SPECIAL_COUNT: u32 = 19;
+const SPECIAL_COUNT: u32 = 22;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);

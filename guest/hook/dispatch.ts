@@ -18,6 +18,8 @@ import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterClone, beforeClone } from "../process/clone";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
+import { afterFilter, beforeFilter } from "../process/seccomp";
+import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
@@ -32,6 +34,7 @@ import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   PROT_EXEC,
+  SYS_ARCH_PRCTL,
   SYS_CLONE,
   SYS_CLONE3,
   SYS_EXECVE,
@@ -44,7 +47,9 @@ import {
   SYS_MPROTECT,
   SYS_MUNMAP,
   SYS_PKEY_MPROTECT,
+  SYS_PRCTL,
   SYS_RT_SIGRETURN,
+  SYS_SECCOMP,
   SYS_VFORK,
 } from "../std/sys";
 import { actionOf } from "./actions";
@@ -122,7 +127,11 @@ function specialEnter(f: Frame, verdict: u32): u32 {
     releaseChunk();
     return VERDICT_CALL;
   }
-  if (keepOurs(f)) {
+  if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
+    beforeFilter(f);
+    return VERDICT_CALL_EXIT;
+  }
+  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : keepOurs(f)) {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
@@ -140,6 +149,10 @@ function specialExit(f: Frame): void {
     afterExec(f);
     return;
   }
+  if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
+    afterFilter(f);
+    return;
+  }
   if (failed(<i64>f.result)) return;
   if (nr == SYS_MMAP) {
     if (f.a3 & MAP_FIXED) mappingsChanged();
@@ -148,6 +161,8 @@ function specialExit(f: Frame): void {
   } else if (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) {
     mappingsChanged();
     if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.a0, <usize>f.a1);
+  } else if (nr == SYS_ARCH_PRCTL) {
+    hideGs(f);
   } else if (nr == SYS_IO_URING_SETUP) {
     recordGap(GAP_IO_URING, f.result, cstr("io_uring_setup"), 14);
   } else {

@@ -5,6 +5,7 @@
 import { THREAD_RETURN, THREAD_STACK } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { gsLoad64, gsStore64 } from "../std/raw";
+import { own } from "./own";
 import { failed, mapPages } from "../std/sys";
 
 /** A word of the thread block: end of the stack that it has for this, kept for the next thread. 0: not mapped yet. */
@@ -27,6 +28,7 @@ export function leaveStack(f: Frame): void {
   if (!gsLoad64(SPARE_STACK)) {
     const pages = mapPages(SPARE_SIZE);
     if (failed(pages)) return;
+    own(<usize>pages, SPARE_SIZE);
     gsStore64(SPARE_STACK, <u64>pages + SPARE_SIZE);
   }
   gsStore64(THREAD_STACK, gsLoad64(SPARE_STACK));

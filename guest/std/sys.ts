@@ -1,7 +1,6 @@
 /** The system calls that the guest makes itself, by number, and what they take. Results are rax: ≥ 0, or -errno. */
 import { syscall6 } from "./raw";
 
-export const SYS_OPEN: u64 = 2;
 export const SYS_READ: u64 = 0;
 export const SYS_WRITE: u64 = 1;
 export const SYS_CLOSE: u64 = 3;
@@ -26,11 +25,14 @@ export const SYS_SHMAT: u64 = 30;
 export const SYS_SHMDT: u64 = 67;
 export const SYS_READLINK: u64 = 89;
 export const SYS_GETPPID: u64 = 110;
+export const SYS_PRCTL: u64 = 157;
 export const SYS_ARCH_PRCTL: u64 = 158;
 export const SYS_GETTID: u64 = 186;
 export const SYS_CLOCK_GETTIME: u64 = 228;
 export const SYS_EXIT_GROUP: u64 = 231;
 export const SYS_TGKILL: u64 = 234;
+export const SYS_OPENAT: u64 = 257;
+export const SYS_SECCOMP: u64 = 317;
 export const SYS_EXECVEAT: u64 = 322;
 export const SYS_PKEY_MPROTECT: u64 = 329;
 export const SYS_IO_URING_SETUP: u64 = 425;
@@ -50,6 +52,7 @@ export const SHM_REMAP: u64 = 0o40000;
 export const O_RDONLY: u64 = 0;
 export const O_RDWR: u64 = 2;
 export const O_CLOEXEC: u64 = 0o2000000;
+export const AT_FDCWD: u64 = <u64>-100;
 export const CLONE_VM: u64 = 0x100;
 export const CLONE_VFORK: u64 = 0x4000;
 export const ARCH_SET_GS: u64 = 0x1001;
@@ -72,7 +75,7 @@ export function failed(result: i64): bool {
 }
 
 export function openFile(path: usize, flags: u64): i64 {
-  return syscall6(SYS_OPEN, path, flags, 0, 0, 0, 0);
+  return syscall6(SYS_OPENAT, AT_FDCWD, path, flags, 0, 0, 0);
 }
 
 export function closeFile(fd: i64): void {

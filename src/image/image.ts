@@ -1,5 +1,6 @@
 /** The shared object of the preload door, from its parts: the compiled guest and the entry stub. Pure but for the compiler. */
 import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
+import type { ObjectFile } from "../compiler/object.ts";
 import { writeSharedObject } from "../elf/write.ts";
 import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
@@ -7,8 +8,12 @@ import { entryStub } from "./stubs.ts";
 
 export const LIBRARY_NAME = "libzpoline.so";
 
+const INT3 = 0xcc;
 /** Most bytes of the program's stack that a hook may take, below the frame of the entry stub. */
 const MAX_STACK = 2048;
+
+/** Where the code of the guest begins, behind the stubs. */
+const guestText: ObjectFile = { code: [{ name: "zp_guest_text", bytes: Uint8Array.of(INT3), relocs: [] }], data: [] };
 
 export interface Library {
   readonly bytes: Uint8Array;
@@ -18,7 +23,7 @@ export interface Library {
 /** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
-  const bytes = writeSharedObject([entryStub(), landingStub(), guest.object, imageMemory()], {
+  const bytes = writeSharedObject([entryStub(), landingStub(), guestText, guest.object, imageMemory()], {
     soname: LIBRARY_NAME,
     init: ["on_load"],
     imports: { environ: "zp_environ" },

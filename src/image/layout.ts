@@ -175,6 +175,8 @@ export const GAP_JIT = 3;
 export const GAP_IO_URING = 4;
 export const GAP_RING_OVERFLOW = 5;
 export const GAP_EXEC_UNHOOKED = 6;
+/** The program wanted the gs base for itself. */
+export const GAP_GS_BASE = 7;
 
 // A capture (u16 in a row): kind in the low 4 bits, parameter in the high 12. "arg" is an argument index 0..5.
 export const CAPTURE_NONE = 0;

@@ -8,6 +8,7 @@ export type GapKind =
   | "io_uring"
   | "ring-overflow"
   | "exec-unhooked"
+  | "gs-base"
   | "not-hooked"
   | "untraced-child"
   | "ring-damaged"
@@ -30,6 +31,7 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
   [L.GAP_IO_URING]: "io_uring",
   [L.GAP_RING_OVERFLOW]: "ring-overflow",
   [L.GAP_EXEC_UNHOOKED]: "exec-unhooked",
+  [L.GAP_GS_BASE]: "gs-base",
 };
 
 /** What people read; the detail follows after a colon. */
@@ -40,6 +42,7 @@ const TEXT_OF: Readonly<Record<GapKind, string>> = {
   io_uring: "io_uring submits operations without system calls",
   "ring-overflow": "events were lost because nobody read them in time",
   "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
+  "gs-base": "the gs base was refused to a program that wants to use it, and may not work without",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
   "ring-damaged": "a process wrote over the events that it had recorded",
