@@ -8,7 +8,7 @@ import { openImage } from "./rewrite/functions";
 import { decode } from "./rewrite/decode";
 import { Insn } from "./rewrite/insn";
 import { Plan, planPatch } from "./rewrite/plan";
-import { findSites, Site } from "./rewrite/sites";
+import { beginSearch, nextSite, Site, VERDICT_NOT } from "./rewrite/sites";
 
 export {
   PATCH_JUMP,
@@ -35,8 +35,8 @@ export {
   VERDICT_UNSURE,
 } from "./rewrite/sites";
 
-/** As in rewrite.ts: so many finds of a mapping are judged, with so much memory for it. */
-export const MOST_SITES: u32 = 8192;
+/** As in rewrite.ts: so many sites and possible sites of a mapping are kept, with so much memory for the search. */
+export const MOST_SITES: u32 = 1 << 17;
 const SCRATCH: usize = 1 << 16;
 
 // What lies behind the static data: image, instruction, plan, scratch memory, sites; then room for files.
@@ -45,7 +45,7 @@ const INSN: usize = IMAGE + ((offsetof<Image>() + 7) & ~7);
 const PLAN: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
 const WORK: usize = PLAN + ((offsetof<Plan>() + 7) & ~7);
 const SITES: usize = WORK + SCRATCH;
-const FILES: usize = (SITES + (<usize>MOST_SITES) * offsetof<Site>() + 0xffff) & ~0xffff;
+const FILES: usize = (SITES + (<usize>MOST_SITES + 1) * offsetof<Site>() + 0xffff) & ~0xffff;
 const PAGE: u64 = 65536;
 
 const PHDR_SIZE: usize = 56;
@@ -82,9 +82,24 @@ export function open(base: usize, size: usize, low: usize, first: usize): void {
   openImage(image, base - low, base + <usize>offset, count, base, base + size);
 }
 
-/** Number of finds in [start, end); the first MOST_SITES of them can be asked for. */
+let pairs: u32 = 0;
+
+/** Number of sites and possible sites in [start, end); the first MOST_SITES of them can be asked for. */
 export function find(start: usize, end: usize): u32 {
-  return findSites(changetype<Image>(IMAGE), start, end, SITES, MOST_SITES, WORK, SCRATCH);
+  const search = beginSearch(changetype<Image>(IMAGE), start, end, WORK, SCRATCH);
+  let count: u32 = 0;
+  pairs = 0;
+  // The find behind the last one that is kept is written where it is written over.
+  while (nextSite(search, siteAt(count < MOST_SITES ? count : MOST_SITES))) {
+    if (siteAt(count < MOST_SITES ? count : MOST_SITES).verdict == VERDICT_NOT) pairs++;
+    else count++;
+  }
+  return count;
+}
+
+/** How often the last `find` saw the bytes of a system call inside of another instruction. */
+export function falsePairs(): u32 {
+  return pairs;
 }
 
 // @ts-ignore: decorator

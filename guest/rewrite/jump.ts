@@ -7,7 +7,8 @@
  * leads to it any more, because no branch of the function enters between the two (plan.ts has checked that). But at a
  * cancellation point the stub goes back to it.
  *
- * Who runs this: as rewrite.ts says. The page of stubs is never writable: it is filled through /proc/self/mem.
+ * Who runs this: as rewrite.ts says. A page of stubs is never writable and executable: as a rule it is
+ * filled through /proc/self/mem.
  */
 import { own } from "../process/own";
 import { pause, syscall6 } from "../std/raw";
@@ -18,11 +19,14 @@ import {
   MAP_PRIVATE,
   PROT_EXEC,
   PROT_READ,
+  PROT_WRITE,
   SYS_MMAP,
+  SYS_MPROTECT,
 } from "../std/sys";
 import { mappingAt, Maps } from "./maps";
-import { writeText } from "./patch";
-import { JUMP_SIZE, Plan, WHY_CANCELLATION } from "./plan";
+import { addPatch, PatchBatch, pokeText } from "./patch";
+import { Entry, whyOf } from "./list";
+import { JUMP_SIZE, WHY_CANCELLATION } from "./plan";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
@@ -31,6 +35,8 @@ declare function zp_jump_entry(): usize;
 @external("symbol", "zp_cancel_entry")
 declare function zp_cancel_entry(): usize;
 
+/** The opcode of a near jump. */
+const JUMP: u64 = 0xe9;
 const STUB_SIZE: usize = 40;
 /** Where the address of the entry stub stands in a stub: behind at most 15 and 13 bytes, and aligned. */
 const ENTRY_AT: usize = 32;
@@ -47,41 +53,52 @@ let taken: usize = 0;
 /** Guards the page of stubs and the buffer below. Not waited for without end: a signal handler may have interrupted its owner. */
 const lock: StaticArray<u32> = [0];
 const LOCK_TRIES: u32 = 1 << 20;
-/** What is written next: a stub, or the jump to it. */
+/** The stub that is written next. */
 const buffer: StaticArray<u64> = [0, 0, 0, 0, 0];
 
-/** Replaces the instruction right before `site`, as planned. False when it could not be done: nothing changed. */
-export function patchByJump(text: i64, maps: Maps, site: usize, plan: Plan): bool {
-  const length = <usize>plan.moved;
-  if (failed(text)) return false;
+/**
+ * Adds a jump in place of the instruction right before `site`, as planned in `entry`. False where there is no stub to be
+ * had: nothing changed.
+ */
+export function addJump(batch: PatchBatch, maps: Maps, site: usize, entry: Entry): bool {
   for (let tries: u32 = 0; atomic.cmpxchg<u32>(changetype<usize>(lock), 0, 1); tries++) {
     if (tries > LOCK_TRIES) return false;
     pause();
   }
-  const moved = site - length;
-  const stub = takeStub(maps, moved);
-  const done = stub != 0 && writeStub(text, stub, moved, plan) && writeJump(text, moved, stub);
+  const moved = site - entry.detail;
+  const stub = makeStub(batch.text, maps, moved, entry);
   atomic.store<u32>(changetype<usize>(lock), 0);
-  return done;
+  if (!stub) return false;
+  addPatch(batch, moved, JUMP | (<u64>(<u32>(stub - (moved + JUMP_SIZE))) << 8), JUMP_SIZE);
+  return true;
 }
 
-function writeJump(text: i64, jump: usize, stub: usize): bool {
+/** Address of a new stub; 0 when there is none. */
+function makeStub(text: i64, maps: Maps, moved: usize, entry: Entry): usize {
   const bytes = changetype<usize>(buffer);
-  store<u8>(bytes, 0xe9);
-  store<u32>(bytes, <u32>(stub - (jump + JUMP_SIZE)), 1);
-  return writeText(text, jump, bytes, JUMP_SIZE);
+  const stub = failed(text) ? 0 : takeStub(maps, moved);
+  if (stub) {
+    fillStub(bytes, stub, moved, entry);
+    if (pokeText(text, stub, bytes, STUB_SIZE)) return stub;
+  }
+  // A page of its own: one where other stubs are must stay executable.
+  const page = mapBelow(maps, moved, PROT_READ | PROT_WRITE);
+  if (!page) return 0;
+  fillStub(page, page, moved, entry);
+  return failed(syscall6(SYS_MPROTECT, page, STUBS_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0)) ? 0 : page;
 }
 
 /**
+ * Writes to `bytes` what belongs at `stub`:
+ *
  *     …                the moved instruction
  *     48 8d 0d AFTER   lea AFTER(%rip), %rcx
  *     ff 25 ENTRY_AT   jmp *ENTRY_AT(%rip)
  *     …
  *     ENTRY            at ENTRY_AT: the entry stub
  */
-function writeStub(text: i64, stub: usize, moved: usize, plan: Plan): bool {
-  const length = <usize>plan.moved;
-  const bytes = changetype<usize>(buffer);
+function fillStub(bytes: usize, stub: usize, moved: usize, entry: Entry): void {
+  const length: usize = entry.detail;
   memory.copy(bytes, moved, length);
   const tail = bytes + length;
   const after = moved + length + 2;
@@ -89,15 +106,13 @@ function writeStub(text: i64, stub: usize, moved: usize, plan: Plan): bool {
   store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
   store<u16>(tail, 0x25ff, 7);
   store<u32>(tail, <u32>(ENTRY_AT - (length + 13)), 9);
-  const entry = plan.why == WHY_CANCELLATION ? zp_cancel_entry() : zp_jump_entry();
-  store<usize>(bytes + ENTRY_AT, entry);
-  return writeText(text, stub, bytes, STUB_SIZE);
+  store<usize>(bytes + ENTRY_AT, whyOf(entry) == WHY_CANCELLATION ? zp_cancel_entry() : zp_jump_entry());
 }
 
 /** Room for one stub that a near jump at `near` reaches; 0 when there is none. */
 function takeStub(maps: Maps, near: usize): usize {
   if (!stubs || !reaches(near, stubs) || taken + STUB_SIZE > STUBS_SIZE) {
-    const page = mapBelow(maps, near);
+    const page = mapBelow(maps, near, PROT_READ | PROT_EXEC);
     if (!page) return 0;
     stubs = page;
     taken = 0;
@@ -115,13 +130,13 @@ function reaches(a: usize, b: usize): bool {
  * A page in a gap between mappings below `near`: at the end of the gap, so that what grows upwards (brk) meets it last.
  * Another thread may take it first; then the next gap serves.
  */
-function mapBelow(maps: Maps, near: usize): usize {
+function mapBelow(maps: Maps, near: usize, protection: u64): usize {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
   for (let i = maps.count; i > 1; i--) {
     const end = mappingAt(maps, i - 1).start;
     if (end > near || mappingAt(maps, i - 2).end + GAP > end) continue;
     if (!reaches(near, end - STUBS_SIZE)) return 0;
-    const page = syscall6(SYS_MMAP, end - GAP, STUBS_SIZE, PROT_READ | PROT_EXEC, flags, <u64>-1, 0);
+    const page = syscall6(SYS_MMAP, end - GAP, STUBS_SIZE, protection, flags, <u64>-1, 0);
     if (failed(page)) continue;
     own(<usize>page, STUBS_SIZE);
     return <usize>page;

@@ -4,9 +4,13 @@
  *
  * Who runs this: the thread that has just mapped the code, before any thread can run it, or our start-up.
  */
+import { sameBytes } from "../std/bytes";
+import { cstr } from "../std/cstr";
+import { fatal } from "../std/log";
 import { syscall6 } from "../std/raw";
 import {
   closeFile,
+  EFAULT,
   failed,
   O_CLOEXEC,
   O_RDWR,
@@ -17,11 +21,8 @@ import {
   SYS_MPROTECT,
   SYS_PWRITE64,
 } from "../std/sys";
-import { cstr } from "../std/cstr";
 
 const PAGE_MASK: usize = ~(<usize>4095);
-/** `call *%rax` */
-const CALL_RAX: u16 = 0xd0ff;
 
 /** A descriptor for writeText; -errno where /proc/self/mem cannot be written (then the page's protection is changed). */
 export function openText(): i64 {
@@ -32,9 +33,21 @@ export function closeText(text: i64): void {
   if (!failed(text)) closeFile(text);
 }
 
+/** What was there before a patch. */
+// @ts-ignore: decorator
+@unmanaged
+class Undo {
+  at: usize;
+  /** At most 8 bytes. */
+  bytes: u64;
+  length: u64;
+}
+
+const MOST_UNDOS: u32 = 256;
+
 /**
- * Replaces the two bytes of system call instructions by `call *%rax`. Sites are added in order of address, and written
- * together as far as they lie in one page: a write costs more than the page that it copies.
+ * Patches are added in order of address, and written together as far as they lie in one page: a write costs more than the
+ * page that it copies. All of them get written, or none.
  */
 // @ts-ignore: decorator
 @unmanaged
@@ -44,12 +57,11 @@ export class PatchBatch {
   /** Addresses that the bytes after this object will be written to; empty when both are 0. */
   start: usize;
   end: usize;
-  /** Sites added, written, and not written. */
-  pending: u32;
-  written: u32;
-  failed: u32;
+  undos: u32;
+  // Then the bytes: those of a page, and of a patch that reaches over its end; then MOST_UNDOS Undos.
 }
-export const BATCH_SIZE: usize = offsetof<PatchBatch>() + 4096 + 8;
+const BYTES_SIZE: usize = 4096 + 16;
+export const BATCH_SIZE: usize = offsetof<PatchBatch>() + BYTES_SIZE + <usize>MOST_UNDOS * offsetof<Undo>();
 
 // @ts-ignore: decorator
 @inline
@@ -57,37 +69,65 @@ function bytesOf(batch: PatchBatch): usize {
   return changetype<usize>(batch) + offsetof<PatchBatch>();
 }
 
-export function addSite(batch: PatchBatch, site: usize): void {
-  if (batch.start && (site & PAGE_MASK) != (batch.start & PAGE_MASK)) flush(batch);
-  if (!batch.start) batch.start = batch.end = site;
-  const bytes = bytesOf(batch);
-  memory.copy(bytes + (batch.end - batch.start), batch.end, site - batch.end);
-  store<u16>(bytes + (site - batch.start), CALL_RAX);
-  batch.end = site + 2;
-  batch.pending++;
+function undoAt(batch: PatchBatch, index: u32): Undo {
+  return changetype<Undo>(bytesOf(batch) + BYTES_SIZE + <usize>index * offsetof<Undo>());
 }
 
-/** Writes what was added. Where that fails nothing is changed, and the sites count as failed. */
+/** Adds a patch: the low `length` bytes of `bytes`, at most 8, go to `at`. */
+export function addPatch(batch: PatchBatch, at: usize, bytes: u64, length: usize): void {
+  if (batch.start && ((at & PAGE_MASK) != (batch.start & PAGE_MASK) || batch.undos == MOST_UNDOS)) flush(batch);
+  if (!batch.start) batch.start = batch.end = at;
+  const undo = undoAt(batch, batch.undos++);
+  undo.at = at;
+  undo.length = length;
+  memory.copy(changetype<usize>(undo) + offsetof<Undo>("bytes"), at, length);
+  const buffer = bytesOf(batch);
+  memory.copy(buffer + (batch.end - batch.start), batch.end, at - batch.end);
+  for (let i: usize = 0; i < length; i++) store<u8>(buffer + (at - batch.start) + i, <u8>(bytes >> (i << 3)));
+  batch.end = at + length;
+}
+
+/** Writes what was added. Where that fails, everything is as it was before. */
 export function flush(batch: PatchBatch): void {
   if (!batch.start) return;
-  const length = batch.end - batch.start;
-  const done = writeText(batch.text, batch.start, bytesOf(batch), length) || writeByProtection(batch, length);
-  if (done) batch.written += batch.pending;
-  else batch.failed += batch.pending;
+  if (!writeText(batch.text, batch.start, bytesOf(batch), batch.end - batch.start)) takeBack(batch);
   batch.start = batch.end = 0;
-  batch.pending = 0;
+  batch.undos = 0;
 }
 
-/** Whether all bytes were written through /proc/self/mem. */
-export function writeText(text: i64, to: usize, bytes: usize, length: usize): bool {
+/** A write that failed may have got some bytes there. */
+function takeBack(batch: PatchBatch): void {
+  for (let i: u32 = 0; i < batch.undos; i++) {
+    const undo = undoAt(batch, i);
+    const bytes = changetype<usize>(undo) + offsetof<Undo>("bytes");
+    const length = <usize>undo.length;
+    if (sameBytes(undo.at, bytes, length) || writeText(batch.text, undo.at, bytes, length)) continue;
+    fatal(cstr("code that was half rewritten cannot be restored"), <u64>EFAULT, cstr("none: run the program without zpoline"));
+  }
+}
+
+/** Whether all bytes were written. False: none, or those before the one that could not be. */
+function writeText(text: i64, to: usize, bytes: usize, length: usize): bool {
+  return pokeText(text, to, bytes, length) || writeByProtection(to, bytes, length);
+}
+
+/** As writeText, through /proc/self/mem only. */
+export function pokeText(text: i64, to: usize, bytes: usize, length: usize): bool {
   return !failed(text) && syscall6(SYS_PWRITE64, text, bytes, length, to, 0, 0) == <i64>length;
 }
 
-function writeByProtection(batch: PatchBatch, length: usize): bool {
-  const page = batch.start & PAGE_MASK;
-  const size = ((batch.end - 1) & PAGE_MASK) - page + 4096;
-  if (failed(syscall6(SYS_MPROTECT, page, size, PROT_READ | PROT_WRITE, 0, 0, 0))) return false;
-  memory.copy(batch.start, bytesOf(batch), length);
-  syscall6(SYS_MPROTECT, page, size, PROT_READ | PROT_EXEC, 0, 0, 0);
+function writeByProtection(to: usize, bytes: usize, length: usize): bool {
+  const page = to & PAGE_MASK;
+  const size = ((to + length - 1) & PAGE_MASK) - page + 4096;
+  // Where pages must not become executable (seccomp, SELinux), this fails already, and changes nothing.
+  if (failed(protect(page, size, PROT_READ | PROT_EXEC))) return false;
+  if (failed(protect(page, size, PROT_READ | PROT_WRITE))) return false;
+  memory.copy(to, bytes, length);
+  const closed = protect(page, size, PROT_READ | PROT_EXEC);
+  if (failed(closed)) fatal(cstr("rewritten code cannot be made executable again"), <u64>-closed, cstr("mount /proc"));
   return true;
+}
+
+function protect(address: usize, size: usize, protection: u64): i64 {
+  return syscall6(SYS_MPROTECT, address, size, protection, 0, 0, 0);
 }

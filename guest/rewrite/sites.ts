@@ -65,8 +65,10 @@ const MOST_FUNCTION: usize = 4096;
 /** State of a search, in the caller's scratch memory. */
 // @ts-ignore: decorator
 @unmanaged
-class Search {
+export class Search {
   image: Image;
+  /** The next find is searched for from here on. */
+  at: usize;
   textStart: usize;
   textEnd: usize;
   insn: Insn;
@@ -94,19 +96,11 @@ const FLOW_AT: usize = (EXTENT_AT + offsetof<Extent>() + 7) & ~7;
 const BITMAPS_AT: usize = (FLOW_AT + offsetof<Flow>() + 7) & ~7;
 
 /**
- * Fills `out` with the finds in [textStart, textEnd) in order of address, at most `most` Sites, and returns how many
- * there are. `image` comes from openImage and the text belongs to it; `scratch` (8-byte aligned) bounds the size of the
- * functions that are followed: 4 bytes of code a byte, 64 KiB serve all functions of usual libraries.
+ * Begins a search of [textStart, textEnd) for nextSite. `image` comes from openImage and the text belongs to it; `scratch`
+ * (8-byte aligned), where the search is kept, bounds the size of the functions that are followed: 4 bytes of code a byte,
+ * 64 KiB serve all functions of usual libraries.
  */
-export function findSites(
-  image: Image,
-  textStart: usize,
-  textEnd: usize,
-  out: usize,
-  most: u32,
-  scratch: usize,
-  scratchSize: usize,
-): u32 {
+export function beginSearch(image: Image, textStart: usize, textEnd: usize, scratch: usize, scratchSize: usize): Search {
   const search = changetype<Search>(scratch);
   memory.fill(scratch, 0, BITMAPS_AT);
   search.image = image;
@@ -117,15 +111,33 @@ export function findSites(
   search.flow = changetype<Flow>(scratch + FLOW_AT);
   search.bitmaps = scratch + BITMAPS_AT;
   search.bitmapsSize = scratchSize - BITMAPS_AT;
+  search.at = textStart;
+  return search;
+}
+
+/** Fills `site` with the next find, in order of address; false when there is none. */
+export function nextSite(search: Search, site: Site): bool {
+  const address = nextPair(search.at, search.textEnd);
+  if (!address) return false;
+  judge(search, address, site);
+  search.at = address + 1;
+  return true;
+}
+
+/** Fills `out` with the finds as far as they fit, `most` Sites, and returns how many there are. */
+export function findSites(
+  image: Image,
+  textStart: usize,
+  textEnd: usize,
+  out: usize,
+  most: u32,
+  scratch: usize,
+  scratchSize: usize,
+): u32 {
+  const search = beginSearch(image, textStart, textEnd, scratch, scratchSize);
   let count: u32 = 0;
-  let p = textStart;
-  while (true) {
-    p = nextPair(p, textEnd);
-    if (!p) return count;
-    if (count < most) judge(search, p, changetype<Site>(out + <usize>count * offsetof<Site>()));
-    count++;
-    p++;
-  }
+  while (count < most && nextSite(search, changetype<Site>(out + <usize>count * offsetof<Site>()))) count++;
+  return count;
 }
 
 function judge(search: Search, address: usize, site: Site): void {

@@ -23,6 +23,7 @@ export type ScanModule = Readonly<Record<Constant, { readonly value: number }>> 
   place(low: number, size: number): number;
   open(base: number, size: number, low: number, first: number): void;
   find(start: number, end: number): number;
+  falsePairs(): number;
   addressOf(index: number): number;
   functionOf(index: number): number;
   numberOf(index: number): number;

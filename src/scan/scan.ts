@@ -36,7 +36,7 @@ export interface FileScan {
   readonly sites: readonly ScannedSite[];
   /** Bytes 0f 05 and 0f 34 that are part of other instructions. */
   readonly falsePairs: number;
-  /** Finds beyond those that are judged in one segment: they stay as they are. */
+  /** What may be an instruction, beyond those of one segment that have room: they stay as they are. */
   readonly beyond: number;
 }
 
@@ -100,11 +100,10 @@ function scanPiece(placed: Placed, { address: start, length }: MappedPiece, name
   const from = base + (start - layout.low);
   const count = guest.find(from, from + length) >>> 0;
   const judged = Math.min(count, guest.MOST_SITES.value);
-  const all = Array.from({ length: judged }, (_, index) => index);
-  const real = all.filter((index) => guest.verdictOf(index) !== guest.VERDICT_NOT.value);
+  const kept = Array.from({ length: judged }, (_, index) => index);
   return {
-    sites: real.map((index) => describe(placed, index, start, names)),
-    falsePairs: judged - real.length,
+    sites: kept.map((index) => describe(placed, index, start, names)),
+    falsePairs: guest.falsePairs(),
     beyond: count - judged,
   };
 }

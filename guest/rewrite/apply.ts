@@ -1,0 +1,58 @@
+/** Patches the sites of one mapping as its list says, then looks what came of it. */
+import { GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { recordGap } from "../record/record";
+import { addJump } from "./jump";
+import { addKnownSite, openSites } from "./known";
+import { Entry, entryAt, isData, mayCall, patchOf, PlanList } from "./list";
+import { Mapping, Maps } from "./maps";
+import { addPatch, flush, PatchBatch } from "./patch";
+import { PATCH_JUMP, PATCH_NONE, PATCH_ZERO } from "./plan";
+
+/** Sites rewritten so far, and real or possible sites left alone. */
+export let patchedSites: u32 = 0;
+export let leftSites: u32 = 0;
+
+/** `call *%rax` */
+const CALL_RAX: u16 = 0xd0ff;
+const JUMP: u8 = 0xe9;
+const MOST_REPORTED: u32 = 8;
+
+/** The mapping is [start, end). The list was made for these very bytes. */
+export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: usize, end: usize): void {
+  const known = list.count ? openSites(start, end, list.count) : 0;
+  for (let i: u32 = 0; i < list.count; i++) {
+    const entry = entryAt(list, i);
+    const site = start + entry.offset;
+    const jumps = patchOf(entry) == PATCH_JUMP && addJump(batch, maps, site, entry);
+    if (jumps || !mayCall(entry)) continue;
+    addKnownSite(known, site);
+    addPatch(batch, site, CALL_RAX, 2);
+  }
+  flush(batch);
+}
+
+/** What stands at a site now: PATCH_*. */
+function patchAt(site: usize, entry: Entry): u32 {
+  if (load<u16>(site) == CALL_RAX) return PATCH_ZERO;
+  return patchOf(entry) == PATCH_JUMP && load<u8>(site - entry.detail) == JUMP ? PATCH_JUMP : PATCH_NONE;
+}
+
+/** Counts the sites and reports those that were left. */
+export function settle(list: PlanList, mapping: Mapping, start: usize): void {
+  let reported: u32 = 0;
+  for (let i: u32 = 0; i < list.count; i++) {
+    const entry = entryAt(list, i);
+    const site = start + entry.offset;
+    if (patchAt(site, entry) != PATCH_NONE) {
+      patchedSites++;
+      continue;
+    }
+    leftSites++;
+    if (!isData(entry) && reported++ < MOST_REPORTED) reportSite(mapping, site);
+  }
+}
+
+/** A site that is left as it is, at `address`, in the file that `mapping` names. */
+export function reportSite(mapping: Mapping, address: usize): void {
+  recordGap(GAP_UNPATCHED_SITE, address, mapping.name, <u32>mapping.nameLength);
+}
