@@ -7,15 +7,16 @@
  * A hook is a shared object that exports one of these, or both:
  *
  *   int __hook_init(long placeholder, void *slot)
- *       is called once, before the program's constructors. *slot holds the next function, which makes the original call.
- *       The hook keeps it and stores its own function there. Anything but 0 means failure: the program does not start.
+ *       is called once, before the program's constructors. *slot holds the next function, which makes the original
+ *       call. The hook keeps it and stores its own function there. Anything but 0 means that the hook cannot start:
+ *       then the program is not run.
  *
  *   long hook_entry(unsigned long sysno, struct user_regs_struct *regs)
- *       is called instead of the function in *slot, and sees the registers of the program. __hook_init is then only
- *       there to hand out the next function, and may be missing.
+ *       is called instead of the function in *slot, and sees the registers of the program. __hook_init then hands out
+ *       the next function; a hook that passes nothing on can do without it.
  *
- * The result of a hook is what the program finds in rax: a result, or -errno. Nothing here has to be linked: the types,
- * two functions for *slot, and one that makes a call which no hook sees. docs/c-hooks.md has the rules.
+ * The result of a hook is what the program finds in rax: a result, or -errno. Nothing here has to be linked: the
+ * types, two functions for *slot, and one that makes a call which no hook sees. docs/c-hooks.md has the rules.
  */
 #ifndef ZPOLINE_H
 #define ZPOLINE_H
@@ -26,7 +27,7 @@
 extern "C" {
 #endif
 
-/** A system call: its number and six arguments; the result, or -errno. A hook has this type, and so has the next function. */
+/** A system call: number and arguments; the result, or -errno. A hook has this type, and so has the next function. */
 typedef long (*zpoline_fn)(long nr, long a1, long a2, long a3, long a4, long a5, long a6);
 
 /* What a hook defines. */
@@ -52,9 +53,9 @@ static inline long zpoline_call(zpoline_fn next, const struct user_regs_struct *
 }
 
 /**
- * A call of the hook's own, which no hook sees: the instruction lies in the hook's text, which is never rewritten. Not for
- * the program's fork, vfork, clone, clone3, execve, execveat, rt_sigreturn, mmap and mprotect: those need the next
- * function. Returns a result, or -errno.
+ * A call of the hook's own, which no hook sees: the instruction lies in the hook's text, which is never rewritten.
+ * Not for the program's fork, vfork, clone, clone3, execve, execveat, rt_sigreturn, mmap and mprotect: those need
+ * the next function. Returns a result, or -errno.
  */
 static inline long zpoline_raw(long nr, long a1, long a2, long a3, long a4, long a5, long a6) {
   long result;

@@ -1,5 +1,6 @@
 /*
- * Counts the calls of each process by number and prints the table when the process ends. Each thread counts for itself.
+ * Counts the calls of each process by number and prints the table when the process ends. Each thread counts for
+ * itself.
  *
  *     LIBZPHOOK=./count.so LD_PRELOAD=libzpoline.so sort /etc/services >/dev/null
  */
@@ -46,7 +47,8 @@ static void print(void) {
   for (int nr = 0; nr <= NUMBERS; nr++) {
     unsigned long n = 0;
     for (struct counters *c = atomic_load(&all); c; c = c->older) n += atomic_load(&c->calls[nr]);
-    if (n) dprintf(out, nr < NUMBERS ? "%d: %9lu calls of %d\n" : "%d: %9lu calls of other numbers\n", getpid(), n, nr);
+    if (n && nr < NUMBERS) dprintf(out, "%d: %9lu calls of %d\n", getpid(), n, nr);
+    if (n && nr == NUMBERS) dprintf(out, "%d: %9lu calls of other numbers\n", getpid(), n);
     sum += n;
   }
   dprintf(out, "%d: %9lu calls\n", getpid(), sum);

@@ -1,5 +1,6 @@
 /*
- * Answers EACCES to calls that name a path in a list, and says where in the program they come from. It sees the registers.
+ * Answers EACCES to calls that name a path in a list, and says where in the program they come from. It sees the
+ * registers.
  *
  *     DENY=/etc/passwd:/root LIBZPHOOK=./deny.so LD_PRELOAD=libzpoline.so cat /etc/passwd
  *

@@ -23,8 +23,8 @@ static long trace(long nr, long a1, long a2, long a3, long a4, long a5, long a6)
   char line[256];
   int n = snprintf(line, sizeof line, "%d: system call %ld(%#lx, %#lx, %#lx, %#lx, %#lx, %#lx)", (int)gettid(), nr, a1,
                    a2, a3, a4, a5, a6);
-  /* These return elsewhere, or not at all: there will be no second chance to print them. */
-  int last = nr == SYS_exit || nr == SYS_exit_group || nr == SYS_rt_sigreturn || nr == SYS_execve || nr == SYS_execveat;
+  /* These do not return: there will be no second chance to print them. */
+  int last = nr == SYS_exit || nr == SYS_exit_group || nr == SYS_execve || nr == SYS_execveat;
   if (last) {
     line[n++] = '\n';
     say(line, n);

@@ -28,8 +28,8 @@ long on_fallocate(struct call *c) {
 }
 
 /**
- * Mapped is a copy: right for private mappings, and for shared ones that are only read while nobody writes. A shared one
- * to write to is refused. By the next function, which wants to know of new code.
+ * Mapped is a copy: right for private mappings, and for shared ones that are only read while nobody writes. A
+ * shared one to write to is refused. By the next function, which wants to know of new code.
  */
 long on_mmap(struct call *c) {
   struct inode *i = handle(c->a[4]);

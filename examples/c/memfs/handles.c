@@ -1,7 +1,8 @@
 /*
- * File descriptors. Each open file has a descriptor of the kernel's in its place: of an empty memfd whose name says which
- * file it stands for. So the kernel keeps what belongs to an open file (number, position, access mode, O_APPEND), and dup,
- * fork, exec, close-on-exec and passing descriptors through sockets just work. A table remembers the names.
+ * File descriptors. Each open file has a descriptor of the kernel's in its place: of an empty memfd whose name says
+ * which file it stands for. So the kernel keeps what belongs to an open file (number, position, access mode,
+ * O_APPEND), and dup, fork, exec, close-on-exec and passing descriptors through sockets just work. A table
+ * remembers the names.
  */
 #include <stdio.h>
 #include <stdlib.h>

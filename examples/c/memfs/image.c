@@ -44,7 +44,8 @@ static void wait_for(int owner) {
   atomic_fetch_add(&image->waiters, 1);
   long r = zpoline_raw(SYS_futex, (long)&image->owner, FUTEX_WAIT, owner, (long)&patience, 0, 0);
   atomic_fetch_sub(&image->waiters, 1);
-  if (r == -ETIMEDOUT && raw(SYS_kill, owner, 0, 0, 0) == -ESRCH) atomic_compare_exchange_strong(&image->owner, &owner, 0);
+  if (r == -ETIMEDOUT && raw(SYS_kill, owner, 0, 0, 0) == -ESRCH)
+    atomic_compare_exchange_strong(&image->owner, &owner, 0);
 }
 
 uint64_t enter(void) {

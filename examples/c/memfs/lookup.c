@@ -45,7 +45,8 @@ struct walk {
 };
 
 /** Goes on at the target of a link that stands in `dir`, and from there with `rest`. */
-static long follow_link(struct walk *w, const struct inode *link, struct inode *dir, const char *rest, struct place *p) {
+static long follow_link(struct walk *w, const struct inode *link, struct inode *dir, const char *rest,
+                        struct place *p) {
   if (++w->links > MAX_LINKS) return -ELOOP;
   long r = join(w->path, link->content, (size_t)link->size, rest);
   if (r < 0) return r;

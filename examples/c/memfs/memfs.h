@@ -47,9 +47,10 @@ long pass(const struct call *c);
 /** A call of our own, which no hook sees. */
 #define raw(nr, a, b, c, d) zpoline_raw(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 
-/* ── image.c ──────────────────────────────────────────────────────────────────────────────────────────────────────────
- * The image lies at the same address in every process, so pointers into it mean the same in all of them. Between enter()
- * and leave() a thread has the image for itself, and no signal handler runs in it (it could jump out, and never leave).
+/* ── image.c ────────────────────────────────────────────────────────────────────────────────────────────────────────
+ * The image lies at the same address in every process, so pointers into it mean the same in all of them. Between
+ * enter() and leave() a thread has the image for itself, and no signal handler runs in it: it could jump out, and never
+ * leave.
  */
 struct image {
   uint64_t id; /* 0: not made yet */
@@ -68,7 +69,7 @@ void leave(uint64_t mask);
 void *allocate(size_t size);
 void release(void *block, size_t size);
 
-/* ── tree.c ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── tree.c ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 struct inode {
   uint64_t live; /* INODE_LIVE */
   uint32_t mode, links, uid, gid;
@@ -104,7 +105,7 @@ long dir_path(const struct inode *dir, char *to, size_t room);
 enum { ACCESSED = 1, MODIFIED = 2, CHANGED = 4 };
 void touch(struct inode *i, int times);
 
-/* ── lookup.c ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── lookup.c ──────────────────────────────────────────────────────────────────────────────────────────────────── */
 extern char mount_point[PATH_MAX];
 struct place {
   struct inode *inode;     /* NULL: there is no such file, but `dir` is there */
@@ -114,14 +115,14 @@ struct place {
   char outside[PATH_MAX];  /* OUTSIDE: where the path leads to */
 };
 #define OUTSIDE 1
-/** What a link at the end of a path stands for: its target, or itself (but the target where a slash follows, or not even then). */
+/** What a link at the end of a path stands for: its target; itself, but its target where a slash follows; itself. */
 enum follow { FOLLOW, NOFOLLOW, NAME };
 /** 0: inside; OUTSIDE: it leads out again; PASS: it does not begin inside; or -errno. `path` is the program's. */
 long lookup(long dirfd, const void *path, enum follow follow, struct place *p);
 /** The same for a path of our own. */
 long lookup_path(struct inode *from, const char *path, enum follow follow, struct place *p);
 
-/* ── content.c: of a regular file ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── content.c: of a regular file ──────────────────────────────────────────────────────────────────────────────── */
 /** Bytes copied to or from the program's memory, or -errno. */
 long content_read(struct inode *i, int64_t at, void *to, size_t n);
 long content_write(struct inode *i, int64_t at, const void *from, size_t n);
@@ -129,14 +130,14 @@ long content_resize(struct inode *i, int64_t size);
 /** Room for `size` bytes; false: there is none. */
 bool content_reserve(struct inode *i, size_t size);
 
-/* ── user.c ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── user.c ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 /** Bytes copied (fewer before a bad page), or -EFAULT. */
 long user_read(void *to, const void *from, size_t n);
 long user_write(void *to, const void *from, size_t n);
 /** Length of the string, or -EFAULT, or -ENAMETOOLONG where it does not fit. */
 long user_string(char *to, size_t room, const void *from);
 
-/* ── handles.c ────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── handles.c ─────────────────────────────────────────────────────────────────────────────────────────────────── */
 /** The file behind a descriptor of this process, NULL if it is none of ours. Between enter() and leave(). */
 struct inode *handle(long fd);
 /** Without enter(): may it be ours? */
@@ -150,17 +151,17 @@ bool own_memory(void);
 void process_begins(void);
 void orphans_clear(void);
 
-/* ── cwd.c ────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── cwd.c ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 extern struct inode *cwd; /* NULL: the kernel knows it */
 void cwd_inherit(void);
 
-/* ── Handlers, one for a call: a result, -errno, or PASS. hook.c has the table ────────────────────────────────────── */
+/* ── Handlers, one for a call: a result, -errno, or PASS. hook.c has the table ─────────────────────────────────── */
 /** The call goes to the kernel with the path that its own path led to. */
 long pass_outside(struct call *c, int argument, const struct place *p);
 typedef long handler(struct call *c);
 /* paths.c */
-handler on_openat, on_openat2, on_mkdirat, on_mknodat, on_unlinkat, on_readlinkat, on_faccessat, on_fchmodat, on_fchownat,
-    on_utimensat, on_truncate, on_refused_path, on_refused_at, on_chdir;
+handler on_openat, on_openat2, on_mkdirat, on_mknodat, on_unlinkat, on_readlinkat, on_faccessat, on_fchmodat,
+    on_fchownat, on_utimensat, on_truncate, on_refused_path, on_refused_at, on_chdir;
 /* names.c */
 handler on_renameat2, on_linkat, on_symlinkat;
 /* status.c */
@@ -168,7 +169,8 @@ handler on_newfstatat, on_statx, on_fstat, on_statfs, on_fstatfs, on_getdents64;
 /* transfer.c */
 handler on_read, on_pread64, on_readv, on_preadv, on_write, on_pwrite64, on_writev, on_pwritev, on_lseek;
 /* files.c */
-handler on_mmap, on_ftruncate, on_fallocate, on_fchmod, on_fchown, on_fchdir, on_ioctl, on_refused, on_invalid, on_exdev, on_eperm;
+handler on_mmap, on_ftruncate, on_fallocate, on_fchmod, on_fchown, on_fchdir, on_ioctl, on_refused,
+    on_invalid, on_exdev, on_eperm;
 /* cwd.c */
 handler on_getcwd;
 long on_exec(struct call *c);
