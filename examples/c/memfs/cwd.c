@@ -49,12 +49,12 @@ long on_exec(struct call *c) {
   char **given = (char **)c->a[which];
   char *environment[MOST + 2];
   size_t n = 0;
-  if (!cwd) return pass(c);
   uint64_t mask = enter();
   long r = find_program(c);
-  long length = dir_path(cwd, variable + strlen(VARIABLE), PATH_MAX);
+  long length = cwd ? dir_path(cwd, variable + strlen(VARIABLE), PATH_MAX) : 0;
   leave(mask);
   if (r != PASS) return r;
+  if (!cwd) return pass(c);
   if (length < 0) strcpy(variable + strlen(VARIABLE), mount_point); /* it was removed: anything but the kernel's */
   while (n < MOST && user_read(&environment[n], given + n, sizeof *given) == sizeof *given && environment[n]) n++;
   if (n == MOST) return -E2BIG;

@@ -109,14 +109,13 @@ static void modernise(struct call *c) {
 }
 
 static bool path_may_be_ours(const struct call *c, int dir, int path) {
-  char first[2];
+  char first[6] = "";
   if (!path) return false;
   long from = dir ? c->a[dir - 1] : AT_FDCWD;
   if ((int)from == AT_FDCWD ? cwd != NULL : maybe_ours(from)) return true;
-  /* Only an absolute path can be, and few are: those whose first letter is that of the mount point. */
-  const char *text = (char *)c->a[path - 1];
-  if (user_read(first, text, 2) != 2 || first[0] != '/') return false;
-  return first[1] == mount_point[1] || first[1] == '/';
+  /* Only an absolute path can be, and few are: those that begin like the mount point, or may name a descriptor. */
+  if (user_read(first, (char *)c->a[path - 1], 5) < 2 || first[0] != '/') return false;
+  return first[1] == mount_point[1] || first[1] == '/' || !strcmp(first, "/proc") || !strcmp(first, "/dev/");
 }
 
 static bool may_be_ours(const struct call *c, const struct row *row) {

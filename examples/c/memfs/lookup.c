@@ -1,4 +1,5 @@
 /* From a path to a file. */
+#include <stdlib.h>
 #include "memfs.h"
 
 #define MAX_LINKS 40
@@ -102,9 +103,27 @@ static long follow_path(struct walk *w, struct inode *from, enum follow follow, 
   return 0;
 }
 
+/** The file behind /dev/stdin, /dev/fd/0, /proc/self/fd/0 and their like: what the kernel has there is empty. */
+static struct inode *named_by_number(const char *path) {
+  static const char *const names[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+  for (int fd = 0; fd < 3; fd++)
+    if (strcmp(path, names[fd]) == 0) return handle(fd);
+  const char *number = NULL;
+  if (strncmp(path, "/dev/fd/", 8) == 0) number = path + 8;
+  if (strncmp(path, "/proc/self/fd/", 14) == 0) number = path + 14;
+  char *end;
+  long fd = number && *number >= '0' && *number <= '9' ? strtol(number, &end, 10) : -1;
+  return fd < 0 || *end ? NULL : handle(fd);
+}
+
 long lookup_path(struct inode *from, const char *path, enum follow follow, struct place *p) {
   struct walk w = {.links = 0};
   if (strlen(path) >= sizeof w.path) return -ENAMETOOLONG;
+  if (follow == FOLLOW && (p->inode = named_by_number(path))) {
+    p->dir = NULL;
+    p->slash = false;
+    return 0;
+  }
   strcpy(w.path, path);
   w.rest = path[0] == '/' ? below_mount(w.path) : w.path;
   if (!w.rest) return PASS;
