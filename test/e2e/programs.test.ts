@@ -2,80 +2,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { PROGRAMS, sh } from "./real-programs.ts";
 import { callsByProcess, fixture, nameOf, run, scratch, strace, zpoline } from "./run.ts";
 
 /** What is said of a program that makes code at run time (node): the only gap that any of these has. */
 const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time.*\n/;
-
-const sh = (script: string) => ["bash", "-c", script];
-
-/** Name, command; each runs in a directory of its own, natively and traced. */
-const PROGRAMS: readonly [string, readonly string[]][] = [
-  ["ls -laR", ["ls", "-laR", "/usr/share/perl5"]],
-  ["cp -a and diff", sh("cp -a /usr/share/perl5 copy && diff -r /usr/share/perl5 copy && find copy | sort | md5sum")],
-  [
-    "git init, add, commit, log",
-    sh(`export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z GIT_CONFIG_GLOBAL=/dev/null
-        export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
-        git init -q -b main r && cd r && seq 100 > f && git add -A && git commit -qm one && git log --format='%H %s' && git gc -q && git fsck`),
-  ],
-  ["a pipeline in bash", sh("ls /usr/bin | sort | wc -l")],
-  [
-    "python3 with 8 threads opening 1000 files each",
-    [
-      "python3",
-      "-c",
-      `
-import os, threading
-def work(n):
-    for i in range(1000):
-        name = "f%d-%d" % (n, i)
-        with open(name, "w") as f: f.write(str(i))
-threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-[t.start() for t in threads]; [t.join() for t in threads]
-print(len(os.listdir(".")), sum(int(open(f).read()) for f in os.listdir(".")))`,
-    ],
-  ],
-  [
-    "python3 with subprocesses",
-    [
-      "python3",
-      "-c",
-      "import subprocess; print(subprocess.check_output(['echo', 'x']), subprocess.call('exit 3', shell=True))",
-    ],
-  ],
-  [
-    "gcc hello.c",
-    sh(
-      `printf '#include <stdio.h>\\nint main(){puts("hello");return 5;}' > hello.c; gcc hello.c && ./a.out; echo $?; strip -s a.out; md5sum < a.out`,
-    ),
-  ],
-  [
-    "sqlite3",
-    ["sqlite3", "t.db", "create table t(a); insert into t values(1),(2); select sum(a) from t; pragma integrity_check"],
-  ],
-  [
-    "node with a worker and spawnSync",
-    [
-      process.execPath,
-      "-e",
-      `const { Worker } = require("worker_threads"), { spawnSync } = require("child_process");
-       console.log(spawnSync("sh", ["-c", "echo out; exit 4"]).status);
-       new Worker("require('worker_threads').parentPort.postMessage(6 * 7)", { eval: true }).on("message", (m) => { console.log(m); process.exitCode = 3 });`,
-    ],
-  ],
-  [
-    "redis-server and redis-benchmark",
-    sh(`redis-server --port 0 --unixsocket $PWD/s --save '' >/dev/null & for i in $(seq 100); do [ -S s ] && break; sleep 0.05; done
-        redis-benchmark -s $PWD/s -n 500 -t set,get -q >/dev/null; redis-cli -s $PWD/s set k v; redis-cli -s $PWD/s get k; redis-cli -s $PWD/s shutdown nosave; wait; echo $?`),
-  ],
-  [
-    "an environment that is scrubbed",
-    sh("cd /; env -i /usr/bin/env; env -i A=b /bin/sh -c 'echo $A; /usr/bin/env' | sort"),
-  ],
-  ["a program that is killed", sh("kill -TERM $$")],
-  ["closed descriptors", sh("exec 0<&- 2>&-; ls /proc/self/fd | wc -l; echo $(readlink /proc/self/exe)")],
-];
 
 /** A new directory of the same name in two places: output that names it is the same. */
 function place(name: string, kind: string): string {
