@@ -1,7 +1,8 @@
 /**
  * Machine code that keeps the vector and x87 state of the program while a hook runs that was compiled for any processor:
  * all of xmm/ymm/zmm, the mask registers, MXCSR, and the x87 registers with their control and status word come back as
- * they were (not the address of the last x87 instruction). The hook starts with the control words of the program, an empty x87 stack and clean upper halves.
+ * they were (but not the address of the last x87 instruction). The hook starts with the control words of the program,
+ * an empty x87 stack and clean upper halves.
  *
  * No XSAVE: XRSTOR alone costs 60 ns and more on Zen 5, all the moves below cost 8. Two costs are avoided as a rule:
  * - x87 state is restored (50 ns) only when its stack was not empty, or a control or status word differs afterwards. With
