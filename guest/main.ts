@@ -18,7 +18,7 @@ import { fatal } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
 import { failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
-export { on_cancel_point, on_cancel_return, on_enter, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
+export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
 
 // @ts-ignore: decorator

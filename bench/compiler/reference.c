@@ -180,9 +180,7 @@ __attribute__((noinline)) static uint32_t special(struct frame *f, uint32_t verd
   return verdict + 1;
 }
 
-uint32_t on_enter(struct frame *f) {
-  uint32_t nr = f->nr;
-  uint32_t action = nr < ACTIONS ? ((volatile uint8_t *)actions)[nr] : 0;
+uint32_t on_enter(struct frame *f, uint32_t action) {
   if (action & ACTION_CONSTANT) {
     f->result = 0;
     return 2;

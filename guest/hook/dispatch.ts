@@ -57,14 +57,19 @@ import { Frame } from "./frame";
 
 const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL;
 
-/** Called by the stub before the call; answers a VERDICT_*. Short, and in need of no register to save. */
-export function on_enter(f: Frame): u32 {
-  const action = actionOf(<u32>f.nr);
-  if (action & ACTION_CONSTANT) {
-    f.result = 0;
-    return VERDICT_SKIP;
-  }
-  return action & WATCHED ? on_watched(f, action) : VERDICT_CALL;
+/**
+ * Called by the stub before the call, with the ACTION_* bits of the number, which it has looked up; answers a VERDICT_*.
+ * Short, and in need of no register to save.
+ */
+export function on_enter(f: Frame, action: u32): u32 {
+  if (action & WATCHED) return on_watched(f, action);
+  f.result = 0;
+  return action & ACTION_CONSTANT ? VERDICT_SKIP : VERDICT_CALL;
+}
+
+/** on_enter for a number that has not been looked up. */
+export function on_enter_any(f: Frame): u32 {
+  return on_enter(f, actionOf(<u32>f.nr));
 }
 
 /** The rest of on_enter. An export, so that it stays a function of its own. */
@@ -92,7 +97,7 @@ export function on_raw_exit(f: Frame): void {
 
 /** on_enter at a cancellation point of the C library. */
 export function on_cancel_point(f: Frame): u32 {
-  const verdict = on_enter(f);
+  const verdict = on_enter_any(f);
   const then = atCancellationPoint(f, verdict);
   if (verdict == VERDICT_CALL_EXIT && then == VERDICT_SKIP) on_exit(f);
   return then;

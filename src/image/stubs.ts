@@ -37,11 +37,12 @@ import {
   FRAME_IP,
   FRAME_NR,
   FRAME_RESULT,
+  FRAME_SIZE,
   FRAME_SP,
   FRAME_TO_PROGRAM,
+  FRAME_TSC,
   THREAD_RETURN,
   THREAD_STACK,
-  VERDICT_CALL_EXIT,
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "./layout.ts";
@@ -86,24 +87,14 @@ const SYSCALL_SIZE = 2;
 
 const slot = (offset: number) => mem(rsp, offset);
 
-function saveArguments(a: StubAssembler): void {
-  ARGUMENTS.forEach((register, i) => {
-    a.mov(64, slot(FRAME_ARGS + 8 * i), register);
-  });
-}
-
 function loadArguments(a: StubAssembler): void {
   ARGUMENTS.forEach((register, i) => {
     a.mov(64, register, slot(FRAME_ARGS + 8 * i));
   });
 }
 
-/** rsp is the frame; the word below it is free. */
-function saveFlags(a: StubAssembler): void {
-  a.op("pushfq");
-  insideFrame(a, 8);
-  a.pop(slot(FRAME_FLAGS)); // the address is that of rsp after the pop
-  insideFrame(a);
+/** Hooks run with the rare flags clear. rsp is the frame; the word below it is free. */
+function clearRareFlags(a: StubAssembler): void {
   a.test(32, slot(FRAME_FLAGS), RARE_FLAGS);
   a.rarely(() => {
     a.push(slot(FRAME_FLAGS));
@@ -144,10 +135,32 @@ function restore(a: StubAssembler): void {
   a.mov(64, rcx, slot(FRAME_IP));
 }
 
+/** rsp moves up from `from` to `to` (offsets in the frame). */
+function moveUp(a: StubAssembler, from: number, to: number): void {
+  a.lea(64, rsp, slot(to - from));
+  insideFrame(a, -to);
+}
+
+/** Pops the registers, whose words lie one after the other from `from` on (an offset in the frame, where rsp is). */
+function popWords(a: StubAssembler, from: number, registers: readonly Reg[]): void {
+  registers.forEach((register, i) => {
+    a.pop(register);
+    insideFrame(a, -(from + 8 * (i + 1)));
+  });
+}
+
+/** The address to go on at to rcx, and rsp from `from` (an offset in the frame) to `below` bytes below the program's. */
+function dropFrame(a: StubAssembler, from: number, below = 0): void {
+  a.mov(64, rcx, slot(FRAME_IP - from));
+  a.lea(64, rsp, slot(FRAME_TO_PROGRAM - from - below));
+}
+
 /** After a kernel entry the processor has forgotten its return addresses: a jump costs less than `ret`. */
 function leave(a: StubAssembler): void {
-  restore(a);
-  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
+  loadFlags(a);
+  moveUp(a, 0, FRAME_ARGS);
+  popWords(a, FRAME_ARGS, [...ARGUMENTS, rax]);
+  dropFrame(a, FRAME_FLAGS);
   outsideFrame(a);
   a.jmp(rcx);
   insideFrame(a);
@@ -162,8 +175,10 @@ function leaveWithoutCall(a: StubAssembler): void {
   a.mov(64, rcx, slot(FRAME_IP));
   a.cmp(64, rcx, slot(FRAME_TO_PROGRAM - 8));
   a.jcc("ne", jumped);
-  restore(a);
-  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM - 8));
+  loadFlags(a);
+  moveUp(a, 0, FRAME_ARGS);
+  popWords(a, FRAME_ARGS, [...ARGUMENTS, rax]);
+  dropFrame(a, FRAME_FLAGS, 8);
   atReturnAddress(a);
   a.op("ret");
   insideFrame(a);
@@ -177,8 +192,11 @@ function leaveWithoutCall(a: StubAssembler): void {
  */
 const insideFrame = (a: StubAssembler, pushed = 0): void =>
   a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 + pushed }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
-/** From here on rsp is the program's; the word below it is still the return address, if the site was a `call`. */
-const outsideFrame = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+/**
+ * From here on rsp is the program's, or `pushed` bytes below it; the word below the program's is still the return address,
+ * if the site was a `call`.
+ */
+const outsideFrame = (a: StubAssembler, pushed = 0): void => a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
 /** From here on rsp points to the return address. */
 const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 /** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
@@ -198,21 +216,35 @@ function asTheProgram(a: StubAssembler, last = (): void => {}): void {
   outsideFrame(a);
 }
 
-/** A frame below the red zone, with all but the flags and the address after the call site; rcx is spent. */
-function enterFrame(a: StubAssembler, raxSlot: number): void {
-  a.lea(64, rsp, mem(rsp, -FRAME_TO_PROGRAM));
-  a.mov(64, slot(raxSlot), rax);
-  a.mov(64, slot(FRAME_IP), rcx);
-  a.lea(64, rcx, mem(rsp, FRAME_TO_PROGRAM));
-  a.mov(64, slot(FRAME_SP), rcx);
-  insideFrame(a);
-  saveArguments(a);
-  saveFlags(a);
+/**
+ * A frame below the red zone; rcx, the address after the call site, is spent. rax, a number or a result, goes where either
+ * belongs. `push` has the shortest code, and the processor's front end is what this path waits for.
+ */
+function enterFrame(a: StubAssembler): void {
+  const redZone = FRAME_TO_PROGRAM - FRAME_SIZE;
+  a.lea(64, rsp, slot(-redZone));
+  outsideFrame(a, redZone);
+  a.push(rcx); // FRAME_IP
+  outsideFrame(a, redZone + 8);
+  a.lea(64, rcx, slot(redZone + 8));
+  a.push(rcx); // FRAME_SP
+  insideFrame(a, -FRAME_SP);
+  a.lea(64, rsp, slot(FRAME_TSC - FRAME_SP));
+  insideFrame(a, -FRAME_TSC);
+  a.op("pushfq"); // FRAME_FLAGS
+  insideFrame(a, -FRAME_FLAGS);
+  [rax, ...ARGUMENTS.toReversed(), rax].forEach((register, i) => {
+    a.push(register); // from FRAME_RESULT down to FRAME_NR
+    insideFrame(a, -(FRAME_RESULT - 8 * i));
+  });
+  clearRareFlags(a);
 }
 
 export function entryStub(): ObjectFile {
   const a = new StubAssembler();
   const decided = a.label();
+  const called = a.label();
+  const callExit = a.label();
   const answer = a.label();
   const done = a.label();
   const skip = a.label();
@@ -236,29 +268,37 @@ export function entryStub(): ObjectFile {
   a.movzx(rcx, 8, indexed(r11, rax));
   a.bytes(0xe3, 0x100 - 19); // jrcxz zp_bypass
 
+  a.mov(32, r11, rcx);
   a.pop(rcx);
   outsideFrame(a);
-  // A jump patch comes here, with the address after its call site in rcx; it has not touched the stack.
-  a.mark("zp_jump_entry");
-  enterFrame(a, FRAME_NR);
+  enterFrame(a);
   a.mov(64, rdi, rsp);
+  a.mov(32, rsi, r11);
   a.call("on_enter");
-  a.cmp(32, rax, VERDICT_SKIP);
-  a.jcc("e", skip);
-  a.cmp(32, rax, VERDICT_CALL_EXIT);
-  a.jcc("ae", decided);
-
-  // VERDICT_CALL
-  loadArguments(a);
-  a.mov(64, rax, slot(FRAME_NR));
-  a.op("syscall");
-  a.mov(64, slot(FRAME_RESULT), rax);
-  leave(a);
-
   a.bind(decided);
-  a.jcc("ne", answer);
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("ne", called);
+
+  // VERDICT_SKIP
+  a.bind(skip);
+  leaveWithoutCall(a);
+
+  a.bind(called);
+  a.jcc("a", answer);
+  a.test(32, rax, rax);
+  a.jcc("ne", callExit);
+
+  // VERDICT_CALL: the kernel leaves flags and r11 as they must be.
+  loadFlags(a);
+  popWords(a, FRAME_NR, [rax, ...ARGUMENTS]);
+  a.op("syscall");
+  dropFrame(a, FRAME_RESULT);
+  outsideFrame(a);
+  a.jmp(rcx);
 
   // VERDICT_CALL_EXIT
+  insideFrame(a);
+  a.bind(callExit);
   loadArguments(a);
   a.mov(64, rax, slot(FRAME_NR));
   a.op("syscall");
@@ -266,24 +306,27 @@ export function entryStub(): ObjectFile {
   a.mov(64, rdi, rsp);
   a.call("on_exit");
   a.bind(done);
-  loadArguments(a);
   leave(a);
+
+  // A jump patch comes here, with any number, and the address after its call site in rcx; it has not touched the stack.
+  outsideFrame(a);
+  a.mark("zp_jump_entry");
+  enterFrame(a);
+  a.mark("zp_frame_ready");
+  a.mov(64, rdi, rsp);
+  a.call("on_enter_any");
+  a.jmp(decided);
 
   a.bind(answer);
   a.cmp(32, rax, VERDICT_RAW);
   a.jcc("e", raw);
   a.jmp(noStack);
 
-  // VERDICT_SKIP
-  a.bind(skip);
-  loadArguments(a);
-  leaveWithoutCall(a);
-
   // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
   a.bind(raw);
   asTheProgram(a);
   a.op("syscall");
-  enterFrame(a, FRAME_RESULT); // on_raw_exit knows the address that rcx does not hold any more
+  enterFrame(a); // on_raw_exit knows the address that rcx does not hold any more
   a.mov(64, rdi, rsp);
   a.call("on_raw_exit");
   a.jmp(done);
@@ -302,7 +345,7 @@ export function entryStub(): ObjectFile {
 
   // A cancellation point (guest/process/cancel.ts): the call is made by the instruction at the site itself.
   a.mark("zp_cancel_entry");
-  enterFrame(a, FRAME_NR);
+  enterFrame(a);
   a.mov(64, rdi, rsp);
   a.call("on_cancel_point");
   a.cmp(32, rax, VERDICT_SKIP);
@@ -319,7 +362,7 @@ export function entryStub(): ObjectFile {
   a.op("nop");
   a.mark("zp_cancel_return");
   a.lea(64, rsp, mem(rsp, -8));
-  enterFrame(a, FRAME_RESULT);
+  enterFrame(a);
   a.mov(64, rdi, rsp);
   a.call("on_cancel_return");
   loadArguments(a);

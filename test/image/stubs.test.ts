@@ -1,15 +1,28 @@
-import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
+import {
+  Decoder,
+  DecoderOptions,
+  FlowControl,
+  Formatter,
+  FormatterSyntax,
+  type Instruction,
+  Mnemonic,
+  OpKind,
+  Register,
+} from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { landingStub } from "../../src/image/landing.ts";
+import { FRAME_SIZE, FRAME_SP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
 import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
-  code: ["on_enter", "on_exit", "on_raw_exit", "on_unknown", "on_cancel_point", "on_cancel_return"].map((name) => ({
-    name,
-    bytes: Uint8Array.of(0xc3),
-    relocs: [],
-  })),
+  code: ["on_enter", "on_enter_any", "on_exit", "on_raw_exit", "on_unknown", "on_cancel_point", "on_cancel_return"].map(
+    (name) => ({
+      name,
+      bytes: Uint8Array.of(0xc3),
+      relocs: [],
+    }),
+  ),
   data: [],
 };
 const image = link([entryStub(), landingStub(), hooks], { base: 0x10000 });
@@ -37,6 +50,15 @@ function disassemble(from: string): string[] {
   return lines;
 }
 
+/** By how much an instruction moves rsp, once it and what it calls are done; undefined when that cannot be told. */
+function stackChange(instruction: Instruction): number | undefined {
+  if (instruction.flowControl === FlowControl.Call) return 0;
+  if (instruction.op0Kind !== OpKind.Register || instruction.op0Register !== Register.RSP)
+    return instruction.stackPointerIncrement;
+  if (instruction.mnemonic !== Mnemonic.Lea || instruction.memoryBase !== Register.RSP) return undefined;
+  return Number(BigInt.asIntN(64, instruction.memoryDisplacement));
+}
+
 describe("the entry stub", () => {
   test("a number that nobody looks at costs five bytes and no flags", () => {
     expect(disassemble("zp_bypass").slice(0, 3)).toEqual(["syscall", "pop rcx", "jmp rcx"]);
@@ -51,12 +73,13 @@ describe("the entry stub", () => {
   });
 
   test("looks up the action and leaves for the bypass before anything is changed", () => {
-    const [table, action, branch, pop, frame] = disassemble("zp_known");
+    const [table, action, branch, keep, pop, frame] = disassemble("zp_known");
     expect(table).toMatch(/^lea r11,\[/);
     expect(hex(table)).toBe(address("zp_actions"));
     expect(action).toBe("movzx ecx,byte ptr [r11+rax]");
     expect(branch).toMatch(/^jrcxz /);
     expect(hex(branch)).toBe(address("zp_bypass"));
+    expect(keep).toBe("mov r11d,ecx");
     expect(pop).toBe("pop rcx");
     expect(frame).toMatch(/^lea rsp,\[rsp-/);
   });
@@ -77,5 +100,35 @@ describe("the entry stub", () => {
     const { unwind = [], bytes } = entryStub().code[0]!;
     expect(unwind[0]!.at).toBe(0);
     expect(unwind.every((row, i) => row.at <= bytes.length && (i === 0 || row.at >= unwind[i - 1]!.at))).toBe(true);
+  });
+
+  test("the distance to the program's stack pointer changes with the stack pointer, and by as much", () => {
+    const { unwind = [], marks = {}, bytes } = entryStub().code[0]!;
+    const distanceAt = (offset: number): number | undefined => {
+      const row = unwind.findLast(({ at }) => at <= offset)!;
+      if (row.saved.length === 0) return row.cfa.offset;
+      return row.saved[0]![1] === FRAME_SP - FRAME_SIZE ? row.cfa.offset + FRAME_TO_PROGRAM - FRAME_SIZE : undefined;
+    };
+    const decoder = new Decoder(64, bytes, DecoderOptions.None);
+    const wrong: string[] = [];
+    let moves = 0;
+    // What follows goes back to a function's caller, with a frame that begins elsewhere.
+    while (decoder.position < marks.zp_cancel_return!) {
+      const at = decoder.position;
+      const instruction = decoder.decode();
+      const change = stackChange(instruction);
+      const [before, after] = [distanceAt(at), distanceAt(decoder.position)];
+      const goesOn = ![FlowControl.UnconditionalBranch, FlowControl.IndirectBranch, FlowControl.Return].includes(
+        instruction.flowControl,
+      );
+      if (goesOn && before !== undefined && after !== undefined && change !== undefined) {
+        if (change !== 0) moves++;
+        if (after !== before - change) wrong.push(`${at}: ${instruction}: ${before}, then ${after}`);
+      }
+      instruction.free();
+    }
+    decoder.free();
+    expect(wrong).toEqual([]);
+    expect(moves).toBeGreaterThan(100);
   });
 });
