@@ -4,6 +4,7 @@
  */
 // asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
 import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
+import { loadHook } from "./foreign/load";
 import { setActions } from "./hook/actions";
 import { libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
 import { ownImage } from "./process/mappings";
@@ -18,6 +19,10 @@ import { fatal } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
 import { failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
+export { on_fault } from "./foreign/crash";
+export { on_hook_exit } from "./foreign/enter";
+export { on_next, on_next_exit } from "./foreign/next";
+export { on_hook_entry } from "./foreign/registers";
 export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
 
@@ -38,6 +43,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   ownImage();
   if (libraryPath) attachRing(valueOf(SESSION));
   setActions();
+  loadHook(changetype<ThreadBlock>(block), environment(variables));
   const sled = mapSled();
   if (failed(sled)) withoutSled(<u64>-sled);
   else rewriteAll();

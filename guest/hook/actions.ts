@@ -4,6 +4,7 @@
  */
 import {
   ACTION_CONSTANT,
+  ACTION_HOOK,
   ACTION_NOOP,
   ACTION_NUMBERS,
   ACTION_RECORD,
@@ -33,9 +34,11 @@ import {
   SYS_PRCTL,
   SYS_SECCOMP,
   SYS_ARCH_PRCTL,
+  SYS_RT_SIGACTION,
   SYS_RT_SIGRETURN,
   SYS_SHMAT,
   SYS_SHMDT,
+  SYS_SIGALTSTACK,
   SYS_VFORK,
 } from "../std/sys";
 
@@ -94,6 +97,23 @@ export function setActions(): void {
   }
   const hook = valueOf(HOOK);
   if (hook) setBuiltInHook(hook);
+}
+
+/** The C hook gets every number but rt_sigreturn, whose stack pointer is its argument. */
+export function actionsForHook(): void {
+  for (let nr: u64 = 0; nr <= <u64>ACTION_NUMBERS; nr++) {
+    if (nr != SYS_RT_SIGRETURN) mark(nr, ACTION_HOOK);
+  }
+  mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
+  mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
+}
+
+/** The C hook gets nothing any more. */
+export function actionsWithoutHook(): void {
+  for (let nr: usize = 0; nr <= <usize>ACTION_NUMBERS; nr++) {
+    const at = zp_actions() + nr;
+    store<u8>(at, load<u8>(at) & ~<u8>ACTION_HOOK);
+  }
 }
 
 /**

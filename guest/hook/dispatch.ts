@@ -5,6 +5,7 @@
  */
 import {
   ACTION_CONSTANT,
+  ACTION_HOOK,
   ACTION_RECORD,
   ACTION_SPECIAL,
   GAP_IO_URING,
@@ -16,6 +17,7 @@ import {
 } from "../../src/image/layout";
 import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterClone, beforeClone } from "../process/clone";
+import { enterHook } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
 import { afterFilter, beforeFilter } from "../process/seccomp";
@@ -28,6 +30,7 @@ import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
 import { cstr } from "../std/cstr";
+import { syscall6 } from "../std/raw";
 import {
   EAGAIN,
   failed,
@@ -55,7 +58,7 @@ import {
 import { actionOf } from "./actions";
 import { Frame } from "./frame";
 
-const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL;
+const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_HOOK;
 
 /**
  * Called by the stub before the call, with the ACTION_* bits of the number, which it has looked up; answers a VERDICT_*.
@@ -74,6 +77,7 @@ export function on_enter_any(f: Frame): u32 {
 
 /** The rest of on_enter. An export, so that it stays a function of its own. */
 export function on_watched(f: Frame, action: u32): u32 {
+  if (action & ACTION_HOOK) return enterHook(f, action);
   let verdict: u32 = VERDICT_CALL;
   if (action & ACTION_RECORD) {
     recordEnter(f);
@@ -109,7 +113,8 @@ export function on_cancel_return(f: Frame): void {
   on_exit(f);
 }
 
-function specialEnter(f: Frame, verdict: u32): u32 {
+/** What a call needs that is ACTION_SPECIAL; answers a VERDICT_*, which is `verdict` as a rule. */
+export function specialEnter(f: Frame, verdict: u32): u32 {
   const nr = <u64>(<u32>f.nr);
   if (nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK) {
     if (beforeClone(f)) return VERDICT_RAW;
@@ -125,8 +130,8 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   }
   if (nr == SYS_EXIT) {
     releaseChunk();
-    if (!currentThread().vforkDepth) retireBlock(currentThread()); // a child of vfork is on its parent's
-    return VERDICT_CALL;
+    retireBlock(currentThread());
+    syscall6(SYS_EXIT, f.a0, 0, 0, 0, 0, 0); // from here, because the block may belong to somebody else already
   }
   if (nr == SYS_EXIT_GROUP) {
     releaseChunk();
@@ -148,7 +153,7 @@ function specialEnter(f: Frame, verdict: u32): u32 {
   return VERDICT_CALL_EXIT;
 }
 
-function specialExit(f: Frame): void {
+export function specialExit(f: Frame): void {
   const nr = <u64>(<u32>f.nr);
   if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
     afterExec(f);

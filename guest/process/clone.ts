@@ -2,13 +2,14 @@
  * clone, clone3, fork and vfork. The real call runs with the program's own registers and stack pointer, so all that
  * parent and child need afterwards lies in the red zone below the stack pointer that each returns with: the kernel and
  * signal handlers leave these 128 bytes alone, and the call site's function does not use them (that was checked before
- * the site was patched). A parent in vfork shares its stack with its child; its words are kept in the thread block.
+ * the site was patched). A parent in vfork shares its stack with its child; its words are kept in its thread block.
+ * Every child that shares memory has a block of its own, also a child of vfork.
  */
 import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { forgetChunk, releaseChunk, ring } from "../record/ring";
-import { CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
+import { CLONE_SIGHAND, CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { dropExecPages } from "./exec";
 import {
   adoptBlock,
@@ -19,6 +20,7 @@ import {
   popVfork,
   pushVfork,
   refreshIdentity,
+  setStack,
   ThreadBlock,
   VforkEntry,
 } from "./thread";
@@ -35,6 +37,8 @@ class Handover {
   /** Block of the child where it gets one of its own, else 0. */
   block: usize;
   returnAddress: usize;
+  /** HANDOVER_THROUGH_HOOK: 1 when the child returns through the C hook. */
+  throughHook: u64;
 }
 
 // @ts-ignore: decorator
@@ -75,39 +79,49 @@ function handOver(f: Frame, stackPointer: usize, flags: u64, block: usize): void
   handover.nr = f.nr;
   handover.block = block;
   handover.returnAddress = f.ip;
+  handover.throughHook = 0;
 }
 
 /** Before the call, on the parent. False when there is no memory for the child's block: then it cannot be made. */
 export function beforeClone(f: Frame): bool {
   const flags = flagsOf(f);
-  const own = f.sp;
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
   if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
   let block: usize = 0;
-  if (sharesMemory && child) {
+  if (sharesMemory) {
     block = allocateBlock();
     if (!block) return false;
+    if (child) setStack(changetype<ThreadBlock>(block), child);
   } else {
     releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own
   }
   if (child) handOver(f, child, flags, block);
-  handOver(f, own, flags, block);
-  if (sharesMemory && !child) rememberVfork(f, own);
+  handOver(f, f.sp, flags, block);
+  if (sharesMemory && !child) rememberVfork(f, block);
   return true;
 }
 
-function rememberVfork(f: Frame, stackPointer: usize): void {
-  const thread = currentThread();
-  const address = pushVfork(thread);
+/** Whether the child will use the stack of its parent, which waits for it meanwhile. */
+export function sharesStack(f: Frame): bool {
+  return (flagsOf(f) & CLONE_VM) != 0 && !newStackOf(f);
+}
+
+/** After beforeClone: a child that is a copy of its parent, on a copy of its stack, returns through the C hook. */
+export function throughHook(f: Frame): void {
+  if (!(flagsOf(f) & CLONE_VM) && !newStackOf(f)) handoverBelow(f.sp).throughHook = 1;
+}
+
+function rememberVfork(f: Frame, block: usize): void {
+  const address = pushVfork(currentThread());
   if (!address) return;
   const entry = changetype<VforkEntry>(address);
-  entry.stackPointer = stackPointer;
+  entry.stackPointer = f.sp;
   entry.returnAddress = f.ip;
   entry.nr = f.nr;
   entry.tsc = f.tsc;
-  entry.tid = thread.tid;
-  entry.pid = thread.pid;
+  entry.block = block;
+  entry.waited = flagsOf(f) & CLONE_VFORK;
 }
 
 /** After the call, on parent and child; `f` is a new frame below the stack pointer that the kernel returned with. */
@@ -119,18 +133,24 @@ export function afterClone(f: Frame): void {
     inChild(handover);
     return;
   }
-  const vfork = popVfork(currentThread(), stackPointer);
-  if (vfork) {
-    afterVfork(f, changetype<VforkEntry>(vfork));
-    return;
-  }
+  let block = handover.block;
+  let waited: bool = (handover.flags & CLONE_VFORK) != 0;
   f.nr = handover.nr;
   f.tsc = handover.tsc;
+  const vfork = popVfork(currentThread(), stackPointer);
+  if (vfork) {
+    const entry = changetype<VforkEntry>(vfork);
+    f.nr = entry.nr;
+    f.tsc = entry.tsc;
+    f.ip = entry.returnAddress;
+    block = entry.block;
+    waited = entry.waited != 0;
+  }
   // The child's block is free again when there is no child, or when it was waited for (it has its own memory now).
-  if (handover.block && (<i64>f.result < 0 || handover.flags & CLONE_VFORK)) {
-    const block = changetype<ThreadBlock>(handover.block);
-    dropExecPages(block);
-    freeBlock(block);
+  if (block && (<i64>f.result < 0 || waited)) {
+    const childBlock = changetype<ThreadBlock>(block);
+    dropExecPages(childBlock);
+    freeBlock(childBlock);
   }
 }
 
@@ -139,27 +159,16 @@ function inChild(handover: Handover): void {
   const parentPid = handover.parentPid;
   const parentTid = handover.parentTid;
   if (handover.block) {
-    adoptBlock(changetype<ThreadBlock>(handover.block));
+    const block = changetype<ThreadBlock>(handover.block);
+    adoptBlock(block);
+    block.ownHandlers = flags & CLONE_SIGHAND ? 0 : 1;
   } else {
     const thread = currentThread();
     refreshIdentity(thread);
-    if (!(flags & CLONE_VM)) {
-      forgetChunk(); // a signal handler may have taken one after all: it is the parent's
-      thread.vforkDepth = 0;
-      freeOtherBlocks(thread);
-    }
+    forgetChunk(); // a signal handler may have taken one after all: it is the parent's
+    thread.vforkDepth = 0;
+    thread.ownHandlers = 0;
+    freeOtherBlocks(thread);
   }
   if (ring) recordChild(parentPid, parentTid);
-}
-
-/** The child has left the shared memory: what it changed in the block is put back. */
-function afterVfork(f: Frame, entry: VforkEntry): void {
-  const thread = currentThread();
-  releaseChunk();
-  thread.tid = entry.tid;
-  thread.pid = entry.pid;
-  dropExecPages(thread);
-  f.nr = entry.nr;
-  f.tsc = entry.tsc;
-  f.ip = entry.returnAddress;
 }

@@ -21,10 +21,16 @@ export const EXCLUDE: u32 = 2;
 export const AUDIT: u32 = 3;
 /** Directory of the site cache, or "off". */
 export const CACHE: u32 = 4;
-export const OURS: u32 = 5;
-export const XDG_CACHE_HOME: u32 = 5;
-export const HOME: u32 = 6;
-const COUNT: u32 = 7;
+/** The C hook, as in the C zpoline. */
+export const LIBZPHOOK: u32 = 5;
+/** "leave": the C hook must not use vector or x87 registers. */
+export const ZPOLINE_VECTOR: u32 = 6;
+/** "bypass": a C hook that crashes is left out from then on. */
+export const ZPOLINE_HOOK_CRASH: u32 = 7;
+export const OURS: u32 = 8;
+export const XDG_CACHE_HOME: u32 = 8;
+export const HOME: u32 = 9;
+const COUNT: u32 = 10;
 
 /** NUL-terminated name of a variable, with its `=`. */
 export function nameOf(variable: u32): usize {
@@ -39,6 +45,12 @@ export function nameOf(variable: u32): usize {
       return cstr("ZPOLINE_AUDIT=");
     case CACHE:
       return cstr("ZPOLINE_CACHE=");
+    case LIBZPHOOK:
+      return cstr("LIBZPHOOK=");
+    case ZPOLINE_VECTOR:
+      return cstr("ZPOLINE_VECTOR=");
+    case ZPOLINE_HOOK_CRASH:
+      return cstr("ZPOLINE_HOOK_CRASH=");
     case XDG_CACHE_HOME:
       return cstr("XDG_CACHE_HOME=");
     default:
@@ -47,7 +59,7 @@ export function nameOf(variable: u32): usize {
 }
 
 /** Value of each variable, in zp_variables; 0 where it is not set. */
-const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0];
+const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /** Copies: a program may write over its initial environment. */
 // @ts-ignore: decorator
 @external("symbol", "zp_variables")

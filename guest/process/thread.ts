@@ -2,8 +2,7 @@
  * The thread block: what the guest keeps per thread, found through gs. A block is handed to a new thread by its parent
  * (on the child's stack), before the child runs; it is taken again once its thread is dead.
  *
- * A child of vfork runs on its parent's block: the parent is suspended, and the words that it needs again lie in
- * `vforks`, keyed by its stack pointer.
+ * What a parent in vfork needs again after its child has used its stack lies in its block, keyed by stack pointer.
  */
 import { THREAD_CURSOR, THREAD_SELF, THREAD_SIZE } from "../../src/image/layout";
 import { own } from "./own";
@@ -41,14 +40,34 @@ export class ThreadBlock {
   execSize: usize;
   /** Value of `mappingEpoch` that `pages` belongs to. */
   pagesEpoch: u64;
+  /** THREAD_HOOK_* in layout.ts, for the C hook (guest/foreign). */
+  hookIn: u64;
+  hookLevel: usize;
+  hookCallSp: usize;
+  hookNextSp: usize;
+  hookOwner: usize;
+  /** End of the thread's own hook stack; kept when the block goes to another thread. 0: not mapped yet. */
+  hookTop: usize;
+  /** Whether the C hook was prepared for this thread (alternate stack, own stack). */
+  hookReady: u64;
+  /** fs base of the thread, as far as it is known. */
+  fsBase: u64;
+  /** The program's own alternate signal stack; size 0 when it has none. */
+  alternateLow: usize;
+  alternateSize: usize;
+  /** The stack that the thread was given at its creation, as far as it is known. */
+  stackLow: usize;
+  stackHigh: usize;
   /** Pages of a made-up fault (fault.ts), kept for the next; 0 before the first. */
   faultPages: usize;
-  // 128: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
+  /** Its signal handlers are its own although its memory is its parent's: child of vfork, or of clone without CLONE_SIGHAND. */
+  ownHandlers: u32;
+  // PAGES: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
 }
-const PAGES: usize = 128;
+const PAGES: usize = 192;
 const VFORKS: usize = PAGES + KNOWN_PAGES * 8;
 
-/** A parent in vfork: everything it needs again that its child may overwrite. */
+/** A parent in vfork: everything it needs again that its child may overwrite on their stack. */
 // @ts-ignore: decorator
 @unmanaged
 export class VforkEntry {
@@ -56,8 +75,9 @@ export class VforkEntry {
   returnAddress: usize;
   nr: u64;
   tsc: u64;
-  tid: u32;
-  pid: u32;
+  /** Block of the child, and whether the call returns only when the child is done with it. */
+  block: usize;
+  waited: u64;
 }
 
 // @ts-ignore: decorator
@@ -103,6 +123,14 @@ function clearBlock(block: ThreadBlock): usize {
   block.vforkDepth = 0;
   block.execPages = 0;
   block.tid = 0;
+  block.hookIn = 0;
+  block.hookLevel = 0;
+  block.hookOwner = 0;
+  block.hookReady = 0;
+  block.fsBase = 0;
+  block.alternateSize = 0;
+  block.stackHigh = 0;
+  block.ownHandlers = 0;
   forgetPages(block);
   return changetype<usize>(block);
 }
@@ -133,6 +161,11 @@ function stateOf(block: ThreadBlock): usize {
 export function adoptBlock(block: ThreadBlock): void {
   syscall6(SYS_ARCH_PRCTL, ARCH_SET_GS, changetype<usize>(block), 0, 0, 0, 0);
   refreshIdentity(block);
+}
+
+/** The stack that the thread of `block` begins on ends at `high`; how large it is nobody says. */
+export function setStack(block: ThreadBlock, high: usize): void {
+  block.stackHigh = high;
 }
 
 export function refreshIdentity(block: ThreadBlock): void {

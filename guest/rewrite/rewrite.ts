@@ -7,6 +7,7 @@
  * call, so that no thread has run the code yet. Threads may be here at once, each with scratch memory of its own.
  */
 import { GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { isHookCode } from "../foreign/load";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
@@ -80,6 +81,7 @@ function rewriteRange(low: usize, high: usize): void {
 /** Whether an executable mapping is the program's. Anonymous ones are reported, not rewritten. */
 function isForeign(mapping: Mapping): bool {
   if (mapping.start < imageEnd() && mapping.end > imageStart()) return false;
+  if (isHookCode(mapping.start)) return false;
   if (mapping.nameLength && load<u8>(mapping.name) == SLASH) return true;
   const special = mapping.nameLength != 0; // [vdso], [vsyscall], [stack]
   if (!special && !reportedJit && !isOurs(mapping)) {

@@ -38,6 +38,15 @@ export function startsWith(s: usize, prefix: usize): bool {
   }
 }
 
+/** Whether two NUL-terminated strings are the same. */
+export function sameString(a: usize, b: usize): bool {
+  while (load<u8>(a) && load<u8>(a) == load<u8>(b)) {
+    a++;
+    b++;
+  }
+  return load<u8>(a) == load<u8>(b);
+}
+
 /** Copies a NUL-terminated string with its NUL; returns the address of the NUL in the copy. */
 export function copyString(to: usize, from: usize): usize {
   while (true) {
@@ -58,6 +67,19 @@ export function writeDecimal(to: usize, value: u64): usize {
     value /= 10;
   }
   return to + digits;
+}
+
+/** Writes `value` in hexadecimal, with 0x; returns the address after the last digit. */
+export function writeHex(to: usize, value: u64): usize {
+  store<u16>(to, 0x7830);
+  to += 2;
+  let shift: i32 = 60;
+  while (shift && !(value >> shift)) shift -= 4;
+  for (; shift >= 0; shift -= 4) {
+    const digit = <u8>((value >> shift) & 15);
+    store<u8>(to++, digit < 10 ? 0x30 + digit : 0x57 + digit);
+  }
+  return to;
 }
 
 /** Reads a decimal number up to the first byte that is no digit. */

@@ -2,6 +2,7 @@
 import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
 import type { ObjectFile } from "../compiler/object.ts";
 import { writeSharedObject } from "../elf/write.ts";
+import { hookStub } from "./hook-stub.ts";
 import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
 import { entryStub } from "./stubs.ts";
@@ -23,10 +24,16 @@ export interface Library {
 /** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
-  const bytes = writeSharedObject([entryStub(), landingStub(), guestText, guest.object, imageMemory()], {
+  const bytes = writeSharedObject([entryStub(), landingStub(), hookStub(), guestText, guest.object, imageMemory()], {
     soname: LIBRARY_NAME,
     init: ["on_load"],
-    imports: { environ: "zp_environ" },
+    imports: {
+      environ: "zp_environ",
+      dlmopen: "zp_dlmopen",
+      dlopen: "zp_dlopen",
+      dlsym: "zp_dlsym",
+      dlerror: "zp_dlerror",
+    },
     // First of all constructors, so that those of other libraries are hooked; and never unloaded: patched code calls it.
     flags: ["initfirst", "nodelete"],
   });

@@ -39,6 +39,8 @@ export const VERDICT_SKIP = 2;
 export const VERDICT_RAW = 3;
 /** As VERDICT_RAW, but the stack is gone afterwards (munmap of the own stack): nothing but registers is touched. */
 export const VERDICT_NOSTACK = 4;
+/** The C hook answers. FRAME_COOKIE is where its stack begins, FRAME_PLAN what LEVEL_CALL_SP will be. */
+export const VERDICT_HOOK = 5;
 
 // ── The thread block: one per thread, found through gs ───────────────────────────────────────────────────────────────
 /** Address of the block itself. */
@@ -49,6 +51,16 @@ export const THREAD_CURSOR = 8;
 export const THREAD_RETURN = 16;
 /** Stack pointer for the program after a call that unmaps the stack. */
 export const THREAD_STACK = 4080;
+/** Not 0 while the thread runs code of the C hook; 0 again while that waits for a real call. */
+export const THREAD_HOOK_IN = 72;
+/** The innermost level (LEVEL_*) of the C hook; 0 when there is none. */
+export const THREAD_HOOK_LEVEL = 80;
+/** Stack pointer for real calls that the C hook makes: the program's, or 0 for the one that the hook has. */
+export const THREAD_HOOK_CALL_SP = 88;
+/** Stack pointer of the C hook while it waits for a real call. */
+export const THREAD_HOOK_NEXT_SP = 96;
+/** The frame of the level that uses the thread's own hook stack; 0 when none does. */
+export const THREAD_HOOK_OWNER = 104;
 export const THREAD_SIZE = 4096;
 
 // ── Zeroed memory of the image (memory.ts) ───────────────────────────────────────────────────────────────────────────
@@ -66,6 +78,28 @@ export const CANCEL_SP = -16;
 export const CANCEL_IP = -24;
 export const CANCEL_NR = -32;
 export const CANCEL_TSC = -40;
+
+// ── A level: what the stub keeps on the stack of a C hook, per call. Aligned to 64 bytes; the hook's stack lies below ──
+/** A copy of the frame. */
+export const LEVEL_FRAME = 0;
+/** rbx rbp r12 r13 r14 r15 of the program. */
+export const LEVEL_SAVED = 128;
+/** The THREAD_HOOK_* words as they were before this level, from THREAD_HOOK_IN to THREAD_HOOK_OWNER. */
+export const LEVEL_WORDS = 176;
+export const LEVEL_WORD_COUNT = 5;
+/** struct user_regs_struct (sys/user.h), for hook_entry. */
+export const LEVEL_REGS = 216;
+/** Vector, x87 and MXCSR state of the program. */
+export const LEVEL_VECTORS = 448;
+export const LEVEL_SIZE = 4096;
+
+/** The thread's own stack for C hooks; the alternate signal stack lies above, a page without access below each. */
+export const HOOK_STACK_SIZE = 262144;
+export const HOOK_ALTERNATE_SIZE = 65536;
+
+// ── Handover: what parent and child of a clone find right below the stack pointer that each returns with ────────────
+/** u64: 1 when the child returns through the C hook, as its parent does; from the stack pointer. */
+export const HANDOVER_THROUGH_HOOK = -8;
 
 // ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
 //   [0, RING_TABLE)            header page
@@ -177,6 +211,10 @@ export const GAP_RING_OVERFLOW = 5;
 export const GAP_EXEC_UNHOOKED = 6;
 /** The program wanted the gs base for itself. */
 export const GAP_GS_BASE = 7;
+/** A system call was made inside of the C hook, or by a signal handler that had interrupted it. */
+export const GAP_HOOK_REENTERED = 20;
+/** The C hook crashed, and the program went on without it. */
+export const GAP_HOOK_CRASHED = 21;
 
 // A capture (u16 in a row): kind in the low 4 bits, parameter in the high 12. "arg" is an argument index 0..5.
 export const CAPTURE_NONE = 0;
@@ -231,6 +269,8 @@ export const ACTION_SPECIAL = 2;
 export const ACTION_CONSTANT = 4;
 /** Goes through the whole stub although nobody looks at it (the built-in no-op hook). */
 export const ACTION_NOOP = 8;
+/** Answered by the C hook. */
+export const ACTION_HOOK = 16;
 
 // ── The sled at VA 0 ─────────────────────────────────────────────────────────────────────────────────────────────────
 // Page 0 repeats `e9 90 90 90 XX`. Landing at offset 5k is `jmp rel32`; at 5k+1…3 it is nops, then XX as a prefix that a

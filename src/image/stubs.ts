@@ -43,11 +43,12 @@ import {
   FRAME_TSC,
   THREAD_RETURN,
   THREAD_STACK,
+  VERDICT_HOOK,
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "./layout.ts";
 
-const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
+export const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
 const STACK_POINTER = rsp.dwarf;
 /** Bit of OF in rflags. */
 const OVERFLOW_BIT = 11;
@@ -59,7 +60,7 @@ const OVERFLOW_BIT = 11;
 const RARE_FLAGS = (1 << 10) | (1 << 18);
 
 /** Code that is hardly ever run stands behind all other, where it costs a jump that is not taken. */
-class StubAssembler extends Assembler {
+export class StubAssembler extends Assembler {
   readonly #rare: (() => void)[] = [];
 
   /** When `test` has just left NE, `emit` is run, then what follows here. */
@@ -85,9 +86,9 @@ const BYPASS_SIZE = 5;
 /** Bytes of a `syscall`. */
 const SYSCALL_SIZE = 2;
 
-const slot = (offset: number) => mem(rsp, offset);
+export const slot = (offset: number) => mem(rsp, offset);
 
-function loadArguments(a: StubAssembler): void {
+export function loadArguments(a: StubAssembler): void {
   ARGUMENTS.forEach((register, i) => {
     a.mov(64, register, slot(FRAME_ARGS + 8 * i));
   });
@@ -110,7 +111,7 @@ function clearRareFlags(a: StubAssembler): void {
  * SF ZF AF PF CF from ah (the low byte of rflags), `add` makes OF (1 + 127 overflows). popfq would cost ten times as
  * much, and follows only where they are not all. rax and rcx are spent.
  */
-function loadFlags(a: StubAssembler): void {
+export function loadFlags(a: StubAssembler): void {
   a.mov(64, r11, slot(FRAME_FLAGS));
   a.test(32, r11, RARE_FLAGS);
   a.rarely(() => {
@@ -129,7 +130,7 @@ function loadFlags(a: StubAssembler): void {
 }
 
 /** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
-function restore(a: StubAssembler): void {
+export function restore(a: StubAssembler): void {
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_RESULT));
   a.mov(64, rcx, slot(FRAME_IP));
@@ -190,15 +191,15 @@ function leaveWithoutCall(a: StubAssembler): void {
  * From here on rsp is the frame, which says where the program is and where its stack pointer was; or it is `pushed` bytes
  * below the frame.
  */
-const insideFrame = (a: StubAssembler, pushed = 0): void =>
+export const insideFrame = (a: StubAssembler, pushed = 0): void =>
   a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 + pushed }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
 /**
  * From here on rsp is the program's, or `pushed` bytes below it; the word below the program's is still the return address,
  * if the site was a `call`.
  */
-const outsideFrame = (a: StubAssembler, pushed = 0): void => a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
+export const outsideFrame = (a: StubAssembler, pushed = 0): void => a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
 /** From here on rsp points to the return address. */
-const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+export const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 /** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
 const cancelReturn = (a: StubAssembler): void =>
   a.unwind({ reg: STACK_POINTER, offset: CANCEL_RETURN }, [[STACK_POINTER, CANCEL_SP - 8 - CANCEL_RETURN]]);
@@ -313,6 +314,7 @@ export function entryStub(): ObjectFile {
   a.mark("zp_jump_entry");
   enterFrame(a);
   a.mark("zp_frame_ready");
+  a.mark("zp_frame_ready");
   a.mov(64, rdi, rsp);
   a.call("on_enter_any");
   a.jmp(decided);
@@ -320,12 +322,15 @@ export function entryStub(): ObjectFile {
   a.bind(answer);
   a.cmp(32, rax, VERDICT_RAW);
   a.jcc("e", raw);
+  a.cmp(32, rax, VERDICT_HOOK);
+  a.jcc("e", "zp_hook");
   a.jmp(noStack);
 
   // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
   a.bind(raw);
   asTheProgram(a);
   a.op("syscall");
+  a.mark("zp_raw_returned");
   enterFrame(a); // on_raw_exit knows the address that rcx does not hold any more
   a.mov(64, rdi, rsp);
   a.call("on_raw_exit");
@@ -386,7 +391,12 @@ export function entryStub(): ObjectFile {
         relocs: [],
       },
       // Filled in by the dynamic loader with the address of libc's `environ`, or 0.
-      { name: "zp_environ", bytes: new Uint8Array(8), size: 8, align: 8, writable: true, relocs: [] },
+      pointer("zp_environ"),
     ],
   };
+}
+
+/** Eight writable bytes. */
+export function pointer(name: string): ObjectFile["data"][number] {
+  return { name, bytes: new Uint8Array(8), size: 8, align: 8, writable: true, relocs: [] };
 }

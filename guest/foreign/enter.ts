@@ -1,0 +1,126 @@
+/**
+ * The way into a C hook, and out: whether it is called at all, and on which stack.
+ *
+ * The hook is code that we know nothing of: it may need any amount of stack, and it may hold locks. So it runs on a stack
+ * of the thread's own, and never while the thread is in it already: a call that the hook makes itself (through ld.so,
+ * which it shares with the program; in musl through libc), or a handler of the program that has interrupted it, goes
+ * straight on. That is counted, and reported once. While the hook waits for a real call it is not "in": handlers that run
+ * meanwhile are hooked, on the program's stack.
+ */
+import {
+  ACTION_RECORD,
+  ACTION_SPECIAL,
+  FRAME_TO_PROGRAM,
+  GAP_HOOK_REENTERED,
+  HOOK_STACK_SIZE,
+  VERDICT_CALL,
+  VERDICT_HOOK,
+} from "../../src/image/layout";
+import { specialEnter } from "../hook/dispatch";
+import { Frame } from "../hook/frame";
+import { currentThread, ThreadBlock } from "../process/thread";
+import { recordEnter, recordExit, recordGap } from "../record/record";
+import { cstr } from "../std/cstr";
+import { call0, syscall6 } from "../std/raw";
+import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_GETTID, SYS_MMAP, SYS_MPROTECT } from "../std/sys";
+import { isLoaderCode, sharesLibrary } from "./load";
+import { prepareThread } from "./stack";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_fs_base")
+declare function zp_fs_base(): usize;
+
+/** Whether the fs base can be read by an instruction (set at start-up). */
+let readsFsBase: bool = false;
+let reported: bool = false;
+
+export function useFsBase(): void {
+  readsFsBase = true;
+}
+
+/** Called for every number that the C hook gets; answers VERDICT_HOOK with the stack to use in the frame. */
+export function enterHook(f: Frame, action: u32): u32 {
+  const thread = currentThread();
+  if (readsFsBase && <usize>call0(zp_fs_base()) != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
+  if (thread.hookIn && !isAbandoned(thread, f)) return reenter(f, action);
+  f.tsc = 0;
+  if (!thread.hookReady) prepareThread(thread);
+  if (action & ACTION_RECORD) recordEnter(f);
+  const frame = changetype<usize>(f);
+  const own = thread.hookTop;
+  if (own && f.sp - (own - HOOK_STACK_SIZE) > <usize>HOOK_STACK_SIZE && isFree(thread, f)) {
+    f.cookie = own;
+    setCallSp(f, frame);
+  } else {
+    f.cookie = frame & ~63;
+    setCallSp(f, 0);
+  }
+  return VERDICT_HOOK;
+}
+
+// @ts-ignore: decorator
+@inline
+function setCallSp(f: Frame, value: usize): void {
+  store<usize>(changetype<usize>(f), value, offsetof<Frame>("plan0"));
+}
+
+/** Called by the stub after the hook, for a call that is recorded. */
+export function on_hook_exit(f: Frame): void {
+  const nr = <u64>(<u32>f.nr);
+  const forks = nr == SYS_FORK || nr == SYS_CLONE || nr == SYS_CLONE3;
+  if (f.result || !forks) recordExit(f); // a child does not return from what its parent has called
+}
+
+/**
+ * Whether the thread's own hook stack can be used: not by a hook that waits for a real call, and not on the program's
+ * alternate signal stack: the kernel takes that as free when the stack pointer is elsewhere.
+ */
+function isFree(thread: ThreadBlock, f: Frame): bool {
+  if (f.sp - thread.alternateLow < thread.alternateSize) return false;
+  const owner = thread.hookOwner;
+  if (!owner) return true;
+  // A handler has jumped out of that call, if the stack has since been unwound beyond it.
+  const high = thread.stackHigh;
+  if (f.sp <= owner + FRAME_TO_PROGRAM || f.sp > high || owner > high || high - owner > KNOWN_STACK) return false;
+  thread.hookOwner = 0;
+  return true;
+}
+
+/** Whatever lies so far below the end of the stack that a thread began on belongs to it. */
+const KNOWN_STACK: usize = 1 << 18;
+
+/**
+ * Whether a handler has jumped out of the hook: the thread is in it by our word, but the stack pointer is elsewhere. (A
+ * handler on the alternate stack may have interrupted it.)
+ */
+function isAbandoned(thread: ThreadBlock, f: Frame): bool {
+  const own = thread.hookTop;
+  const level = thread.hookLevel;
+  const onOwn = level <= own && own - level < <usize>HOOK_STACK_SIZE;
+  const there = onOwn ? own - f.sp < <usize>HOOK_STACK_SIZE : f.sp < level;
+  if (there || f.sp - thread.alternateLow < thread.alternateSize) return false;
+  thread.hookIn = 0;
+  thread.hookOwner = 0;
+  return true;
+}
+
+/** The call is made without the hook. What maps code for the hook must leave that code alone. */
+function reenter(f: Frame, action: u32): u32 {
+  if (!sharesLibrary && !isLoaderCode(f.ip) && !reported) {
+    reported = true;
+    recordGap(GAP_HOOK_REENTERED, f.nr, cstr("a call inside of the hook"), 25);
+  }
+  const nr = <u64>(<u32>f.nr);
+  if (!(action & ACTION_SPECIAL) || nr == SYS_MMAP || nr == SYS_MPROTECT) return VERDICT_CALL;
+  return specialEnter(f, VERDICT_CALL);
+}
+
+/**
+ * A thread that the hook has made with its own libc has no block: it came with the gs base of its maker. It is known by its
+ * fs base, or, where a program changes that, by its id.
+ */
+function isOurThread(thread: ThreadBlock): bool {
+  if (syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0) != <i64>thread.tid) return false;
+  thread.fsBase = <usize>call0(zp_fs_base());
+  return true;
+}

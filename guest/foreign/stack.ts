@@ -1,0 +1,86 @@
+/**
+ * The stack of a thread for C hooks, made at its first hooked call: a page without access, the alternate signal stack for
+ * the report of a crash (crash.ts), another page without access, the stack. A block keeps it for its next thread.
+ */
+import { HOOK_ALTERNATE_SIZE, HOOK_STACK_SIZE } from "../../src/image/layout";
+import { ThreadBlock } from "../process/thread";
+import { syscall6 } from "../std/raw";
+import {
+  failed,
+  MAP_ANONYMOUS,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  PROT_READ,
+  PROT_WRITE,
+  SYS_MMAP,
+  SYS_MPROTECT,
+  SYS_SIGALTSTACK,
+} from "../std/sys";
+
+const GUARD: usize = 4096;
+const PROT_NONE: u64 = 0;
+
+/** stack_t (sigaltstack(2)). */
+// @ts-ignore: decorator
+@unmanaged
+export class AlternateStack {
+  address: usize;
+  flags: u32;
+  unused: u32;
+  size: usize;
+}
+export const SS_DISABLE: u32 = 2;
+
+/** Without memory the hook runs on the program's stack. */
+export function prepareThread(thread: ThreadBlock): void {
+  thread.hookReady = 1;
+  if (!thread.hookTop) thread.hookTop = mapStack();
+  if (!thread.hookTop) return;
+  readAlternateStack(thread);
+  if (!thread.alternateSize) useOurAlternateStack(thread);
+}
+
+function mapStack(): usize {
+  const size = GUARD + HOOK_ALTERNATE_SIZE + GUARD + HOOK_STACK_SIZE;
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  const pages = syscall6(SYS_MMAP, 0, size, PROT_NONE, flags, <u64>-1, 0);
+  if (failed(pages)) return 0;
+  const top = <usize>pages + size;
+  open(<usize>pages + GUARD, HOOK_ALTERNATE_SIZE);
+  open(top - HOOK_STACK_SIZE, HOOK_STACK_SIZE);
+  return top;
+}
+
+function open(address: usize, size: usize): void {
+  syscall6(SYS_MPROTECT, address, size, PROT_READ | PROT_WRITE, 0, 0, 0);
+}
+
+/** Where the alternate signal stack of ours ends: right below the guard of the hook's stack. */
+// @ts-ignore: decorator
+@inline
+function alternateEnd(thread: ThreadBlock): usize {
+  return thread.hookTop - HOOK_STACK_SIZE - GUARD;
+}
+
+/** Whether `stack`, as the kernel tells it, is ours: the program then has none. */
+export function isOurAlternateStack(thread: ThreadBlock, stack: AlternateStack): bool {
+  return thread.hookTop != 0 && stack.address == alternateEnd(thread) - HOOK_ALTERNATE_SIZE;
+}
+
+/** A child of fork, or of vfork, has the one of its parent. */
+function readAlternateStack(thread: ThreadBlock): void {
+  const stack = changetype<AlternateStack>(alternateEnd(thread) - offsetof<AlternateStack>());
+  if (syscall6(SYS_SIGALTSTACK, 0, changetype<usize>(stack), 0, 0, 0, 0) < 0) return;
+  if (stack.flags & SS_DISABLE || isOurAlternateStack(thread, stack)) return;
+  thread.alternateLow = stack.address;
+  thread.alternateSize = stack.size;
+}
+
+/** The alternate stack's own memory serves as the argument: nothing runs on it now. */
+export function useOurAlternateStack(thread: ThreadBlock): void {
+  const stack = changetype<AlternateStack>(alternateEnd(thread) - offsetof<AlternateStack>());
+  stack.address = alternateEnd(thread) - HOOK_ALTERNATE_SIZE;
+  stack.flags = 0;
+  stack.size = HOOK_ALTERNATE_SIZE;
+  syscall6(SYS_SIGALTSTACK, changetype<usize>(stack), 0, 0, 0, 0, 0);
+}

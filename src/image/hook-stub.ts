@@ -1,0 +1,403 @@
+/**
+ * The machine code between a system call and a C hook, and back: `zp_hook` calls the hook, `zp_next` is what the hook calls
+ * for the original call.
+ *
+ * Who runs this: any thread, with a frame of the entry stub. The hook is C code that knows nothing of us: it gets a stack
+ * of its own (or goes on below the frame: enter.ts decides), and all vector, x87 and MXCSR state comes back. What the stub
+ * needs after it lies in a level (LEVEL_* in layout.ts) on that stack; a frame on the program's stack would be written
+ * over by a child of vfork.
+ *
+ * Signals: a handler may interrupt this anywhere and make hooked calls. It finds the THREAD_HOOK_* words either as they
+ * were or as they will be, and leaves them as it found them.
+ */
+
+import type { ObjectFile } from "../compiler/object.ts";
+import {
+  gs,
+  indexed,
+  mem,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  r14,
+  r15,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+  symbol,
+} from "../compiler/x64.ts";
+import {
+  ACTION_NUMBERS,
+  ACTION_SPECIAL,
+  FRAME_ARGS,
+  FRAME_COOKIE,
+  FRAME_FLAGS,
+  FRAME_IP,
+  FRAME_NR,
+  FRAME_PLAN,
+  FRAME_RESULT,
+  FRAME_SIZE,
+  FRAME_SP,
+  FRAME_TO_PROGRAM,
+  FRAME_TSC,
+  HANDOVER_THROUGH_HOOK,
+  HOOK_STACK_SIZE,
+  LEVEL_FRAME,
+  LEVEL_SAVED,
+  LEVEL_SIZE,
+  LEVEL_VECTORS,
+  LEVEL_WORD_COUNT,
+  LEVEL_WORDS,
+  THREAD_HOOK_CALL_SP,
+  THREAD_HOOK_IN,
+  THREAD_HOOK_LEVEL,
+  THREAD_HOOK_NEXT_SP,
+  THREAD_HOOK_OWNER,
+  VERDICT_RAW,
+  VERDICT_SKIP,
+} from "./layout.ts";
+import { loadArguments, outsideFrame, pointer, restore, StubAssembler, slot } from "./stubs.ts";
+import { cpuLevel, LEVEL_AVX, LEVEL_AVX512, LEVEL_SSE, restoreVectors, saveVectors } from "./vector-state.ts";
+
+const SAVED = [rbx, rbp, r12, r13, r14, r15] as const;
+const STACK_POINTER = rsp.dwarf;
+/** The argument of the hook that goes on the stack, with what keeps the stack aligned. */
+const STACK_ARGUMENT = 16;
+
+/** From here on the frame (or its copy) lies `offset` above `reg`, and says where the program is. */
+function frameAt(a: StubAssembler, reg: number, offset: number): void {
+  a.unwind({ reg, offset: offset + FRAME_IP + 8 }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
+}
+
+function copyWords(
+  a: StubAssembler,
+  count: number,
+  to: (offset: number) => ReturnType<typeof mem>,
+  from: typeof to,
+): void {
+  for (let i = 0; i < count; i++) {
+    a.mov(64, rax, from(8 * i));
+    a.mov(64, to(8 * i), rax);
+  }
+}
+
+/** rsp is the frame, and the program's registers but rax, rcx and r11 are in it or untouched. */
+function hook(a: StubAssembler): void {
+  a.mark("zp_hook");
+  frameAt(a, STACK_POINTER, 0);
+  a.mov(64, rcx, rsp);
+  frameAt(a, rcx.dwarf, 0);
+  a.mov(64, rsp, mem(rcx, FRAME_COOKIE));
+  a.lea(64, rsp, mem(rsp, -LEVEL_SIZE));
+  copyWords(
+    a,
+    FRAME_SIZE / 8,
+    (at) => slot(LEVEL_FRAME + at),
+    (at) => mem(rcx, at),
+  );
+  frameAt(a, STACK_POINTER, LEVEL_FRAME);
+  SAVED.forEach((register, i) => {
+    a.mov(64, slot(LEVEL_SAVED + 8 * i), register);
+  });
+  copyWords(
+    a,
+    LEVEL_WORD_COUNT,
+    (at) => slot(LEVEL_WORDS + at),
+    (at) => gs(THREAD_HOOK_IN + at),
+  );
+  a.lea(64, rdi, slot(LEVEL_VECTORS));
+  a.call(symbol("zp_vectors_save"));
+  a.mov(64, rax, slot(FRAME_PLAN));
+  a.mov(64, gs(THREAD_HOOK_CALL_SP), rax);
+  const onProgramStack = a.label();
+  a.test(64, rax, rax);
+  a.jcc("e", onProgramStack);
+  a.mov(64, gs(THREAD_HOOK_OWNER), rax); // the frame itself
+  a.bind(onProgramStack);
+  a.mov(64, gs(THREAD_HOOK_LEVEL), rsp);
+  a.mov(64, gs(THREAD_HOOK_IN), rsp);
+
+  a.op("cld");
+  a.mov(64, rdi, slot(FRAME_NR));
+  [rsi, rdx, rcx, r8, r9].forEach((register, i) => {
+    a.mov(64, register, slot(FRAME_ARGS + 8 * i));
+  });
+  a.mov(64, rax, slot(FRAME_ARGS + 40));
+  a.lea(64, rsp, slot(-STACK_ARGUMENT));
+  frameAt(a, STACK_POINTER, STACK_ARGUMENT + LEVEL_FRAME);
+  a.mov(64, slot(0), rax);
+  a.call(symbol("zp_hook_function"));
+  a.lea(64, rsp, slot(STACK_ARGUMENT));
+  frameAt(a, STACK_POINTER, LEVEL_FRAME);
+  a.mov(64, slot(LEVEL_FRAME + FRAME_RESULT), rax);
+
+  leaveHook(a);
+  const unrecorded = a.label();
+  a.cmp(64, slot(FRAME_TSC), 0);
+  a.jcc("e", unrecorded);
+  a.mov(64, rdi, rsp);
+  a.call("on_hook_exit");
+  a.bind(unrecorded);
+  loadArguments(a);
+  restore(a);
+  a.mov(64, rsp, slot(FRAME_SP));
+  outsideFrame(a);
+  a.jmp(rcx);
+}
+
+/** rsp is the level: vector state and the thread's words as they were before it. */
+function leaveHook(a: StubAssembler): void {
+  a.lea(64, rdi, slot(LEVEL_VECTORS));
+  a.call(symbol("zp_vectors_restore"));
+  copyWords(
+    a,
+    LEVEL_WORD_COUNT,
+    (at) => gs(THREAD_HOOK_IN + at),
+    (at) => slot(LEVEL_WORDS + at),
+  );
+}
+
+/**
+ * The hook has crashed, and the program goes on without it: crash.ts has set rsp to the level, and has taken the hook out of
+ * the action table. The frame on the program's stack is as it was, but for a child of vfork, which has other ways.
+ */
+function abandon(a: StubAssembler): void {
+  a.mark("zp_hook_abandon");
+  frameAt(a, STACK_POINTER, LEVEL_FRAME);
+  a.op("cld");
+  leaveHook(a);
+  SAVED.forEach((register, i) => {
+    a.mov(64, register, slot(LEVEL_SAVED + 8 * i));
+  });
+  a.mov(64, rsp, slot(FRAME_SP));
+  a.lea(64, rsp, slot(-FRAME_TO_PROGRAM));
+  frameAt(a, STACK_POINTER, 0);
+  a.jmp("zp_frame_ready");
+}
+
+/** The hook waits in the kernel, on the stack pointer that enter.ts has chosen: handlers see the program's stack. */
+function realCall(a: StubAssembler): void {
+  a.mov(64, rcx, gs(THREAD_HOOK_CALL_SP));
+  a.test(64, rcx, rcx);
+  a.cmov("e", 64, rcx, rsp);
+  a.mov(64, gs(THREAD_HOOK_NEXT_SP), rsp);
+  a.mov(64, rsp, rcx);
+  a.mov(64, gs(THREAD_HOOK_IN), 0);
+  a.op("syscall");
+  backInHook(a);
+}
+
+function backInHook(a: StubAssembler): void {
+  a.mov(64, rsp, gs(THREAD_HOOK_NEXT_SP));
+  a.mov(64, gs(THREAD_HOOK_IN), rsp);
+}
+
+/** `long next(long nr, long a1, …, long a6)` for C code: the original call. */
+function next(a: StubAssembler): void {
+  const elsewhere = a.label();
+  const special = a.label();
+  const plain = a.label();
+  const result = a.label();
+  const raw = a.label();
+
+  a.mark("zp_next");
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.mov(64, rax, gs(THREAD_HOOK_LEVEL));
+  a.sub(64, rax, rsp);
+  a.cmp(64, rax, HOOK_STACK_SIZE);
+  a.jcc("ae", elsewhere);
+  a.mov(32, rax, rdi);
+  a.cmp(32, rax, ACTION_NUMBERS);
+  a.jcc("ae", plain);
+  a.lea(64, r11, symbol("zp_actions"));
+  a.test(8, indexed(r11, rax), ACTION_SPECIAL);
+  a.jcc("ne", special);
+  a.bind(plain);
+  systemCallArguments(a);
+  realCall(a);
+  a.op("ret");
+
+  // A thread that the hook has made itself, or the hook's start-up: no level belongs to the caller.
+  a.bind(elsewhere);
+  systemCallArguments(a);
+  a.op("syscall");
+  a.op("ret");
+
+  // A call that needs care: on_next looks at it in a frame of its own.
+  a.bind(special);
+  a.push(rbp);
+  a.unwind({ reg: STACK_POINTER, offset: 16 }, [[rbp.dwarf, -16]]);
+  a.mov(64, rbp, rsp);
+  a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
+  a.lea(64, rsp, slot(-FRAME_SIZE));
+  a.mov(64, slot(FRAME_NR), rdi);
+  [rsi, rdx, rcx, r8, r9].forEach((register, i) => {
+    a.mov(64, slot(FRAME_ARGS + 8 * i), register);
+  });
+  a.mov(64, rax, mem(rbp, 16));
+  a.mov(64, slot(FRAME_ARGS + 40), rax);
+  a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
+  for (const field of [FRAME_SP, FRAME_IP, FRAME_FLAGS, FRAME_TSC]) {
+    a.mov(64, rax, mem(r11, LEVEL_FRAME + field));
+    a.mov(64, slot(field), rax);
+  }
+  a.mov(64, rdi, rsp);
+  a.call("on_next");
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("e", result);
+  a.cmp(32, rax, VERDICT_RAW);
+  a.jcc("e", raw);
+  loadArguments(a);
+  a.mov(64, rax, slot(FRAME_NR));
+  realCall(a);
+  const returned = a.bind();
+  a.mov(64, slot(FRAME_RESULT), rax);
+  a.mov(64, rdi, rsp);
+  a.call("on_next_exit");
+  a.bind(result);
+  a.mov(64, rax, slot(FRAME_RESULT));
+  a.mov(64, rsp, rbp);
+  a.pop(rbp);
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.op("ret");
+
+  // clone and its like: the child has all registers of the program, and its stack pointer. The frame of on_next lies on
+  // the hook's stack, below it the hook's own registers.
+  a.bind(raw);
+  a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
+  for (const register of SAVED) a.push(register);
+  a.mov(64, gs(THREAD_HOOK_NEXT_SP), rsp);
+  a.mov(64, gs(THREAD_HOOK_IN), 0);
+  a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
+  a.lea(64, rcx, slot(8 * SAVED.length));
+  frameAt(a, r11.dwarf, LEVEL_FRAME);
+  a.push(mem(rcx, FRAME_NR));
+  a.push(mem(r11, LEVEL_FRAME + FRAME_FLAGS));
+  SAVED.forEach((register, i) => {
+    a.mov(64, register, mem(r11, LEVEL_SAVED + 8 * i));
+  });
+  [rdi, rsi, rdx, r10, r8, r9].forEach((register, i) => {
+    a.mov(64, register, mem(rcx, FRAME_ARGS + 8 * i));
+  });
+  a.op("popfq");
+  a.pop(rax);
+  a.mov(64, rsp, mem(r11, LEVEL_FRAME + FRAME_SP));
+  outsideFrame(a);
+  a.op("syscall");
+  const FAR_JUMP = 5;
+  const jrcxzOver = (bytes: number) => a.bytes(0xe3, bytes); // the flags are the program's: nothing here may change them
+  a.mov(64, rcx, rax);
+  jrcxzOver(FAR_JUMP);
+  a.jmp("zp_next_parent");
+  a.mov(64, rcx, slot(HANDOVER_THROUGH_HOOK));
+  jrcxzOver(FAR_JUMP);
+  a.jmp("zp_next_parent");
+  a.jmp("zp_raw_returned");
+  a.mark("zp_next_parent");
+  backInHook(a);
+  a.unwind({ reg: STACK_POINTER, offset: 8 * SAVED.length + FRAME_SIZE + 16 }, [[rbp.dwarf, -16]]);
+  a.op("cld");
+  for (const register of [...SAVED].reverse()) a.pop(register);
+  a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
+  a.jmp(returned);
+}
+
+/** C arguments (number first, the seventh on the stack) to those of a system call. */
+function systemCallArguments(a: StubAssembler): void {
+  a.mov(64, rax, rdi);
+  a.mov(64, rdi, rsi);
+  a.mov(64, rsi, rdx);
+  a.mov(64, rdx, rcx);
+  a.mov(64, r10, r8);
+  a.mov(64, r8, r9);
+  a.mov(64, r9, slot(8));
+}
+
+/** Pure: the unit with `zp_hook`, `zp_next` and `zp_hook_abandon`. */
+export function hookStub(): ObjectFile {
+  const a = new StubAssembler();
+  hook(a);
+  abandon(a);
+  next(a);
+  fsBase(a);
+  vectorsLeave(a);
+  vectorsKept(a);
+  fault(a);
+  a.placeRare();
+  return {
+    code: [a.finish("zp_hook_stub", { align: 64 }), cpuLevel()],
+    data: [
+      // Filled in by the dynamic loader with the addresses of libc's functions, or 0.
+      ...["zp_dlmopen", "zp_dlopen", "zp_dlsym", "zp_dlerror"].map(pointer),
+      // Filled in at start-up, when a hook is loaded.
+      ...["zp_hook_function", "zp_vectors_save", "zp_vectors_restore"].map(pointer),
+    ],
+  };
+}
+
+/** `u64 zp_fs_base()`: needs AT_HWCAP2 bit 1. */
+function fsBase(a: StubAssembler): void {
+  a.mark("zp_fs_base");
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.segmentBase("rdfsbase", rax);
+  a.op("ret");
+}
+
+/** For hooks that use no vector or x87 registers: nothing to save. */
+function vectorsLeave(a: StubAssembler): void {
+  a.mark("zp_vectors_leave");
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.op("ret");
+}
+
+/** `zp_vectors_save_N` and `zp_vectors_restore_N`: rdi is the area, N what `zp_cpu_level` answers. */
+function vectorsKept(a: StubAssembler): void {
+  for (const level of [LEVEL_SSE, LEVEL_AVX, LEVEL_AVX512] as const) {
+    for (const [name, emit] of [
+      ["save", saveVectors],
+      ["restore", restoreVectors],
+    ] as const) {
+      a.mark(`zp_vectors_${name}_${level}`);
+      a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+      emit(a, level, rdi);
+      a.op("ret");
+    }
+  }
+}
+
+/**
+ * The handler of the signals that a crash causes (crash.ts): the kernel has called it as the program's own handler would be,
+ * and that goes on with exactly this, if on_fault names it.
+ */
+function fault(a: StubAssembler): void {
+  const answered = a.label();
+  a.mark("zp_fault");
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  for (const register of [rdi, rsi, rdx]) a.push(register);
+  a.unwind({ reg: STACK_POINTER, offset: 32 }, []);
+  a.call("on_fault");
+  for (const register of [rdx, rsi, rdi]) a.pop(register);
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.test(64, rax, rax);
+  a.jcc("e", answered);
+  a.mov(64, r11, rax);
+  a.xor(32, rax, rax);
+  a.jmp(r11);
+  a.bind(answered);
+  a.op("ret");
+
+  a.mark("zp_restorer");
+  a.mov(32, rax, SIGRETURN);
+  a.op("syscall");
+}
+
+/** rt_sigreturn */
+const SIGRETURN = 15;
