@@ -11,8 +11,9 @@
  * were or as they will be, and leaves them as it found them.
  */
 
-import type { ObjectFile } from "../compiler/object.ts";
+import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import {
+  Assembler,
   gs,
   indexed,
   mem,
@@ -329,11 +330,10 @@ export function hookStub(): ObjectFile {
   next(a);
   fsBase(a);
   vectorsLeave(a);
-  vectorsKept(a);
   fault(a);
   a.placeRare();
   return {
-    code: [a.finish("zp_hook_stub", { align: 64 }), cpuLevel()],
+    code: [a.finish("zp_hook_stub", { align: 64 }), vectorsKept(), cpuLevel()],
     data: [
       // Filled in by the dynamic loader with the addresses of libc's functions, or 0.
       ...["zp_dlmopen", "zp_dlopen", "zp_dlsym", "zp_dlerror"].map(pointer),
@@ -359,18 +359,18 @@ function vectorsLeave(a: StubAssembler): void {
 }
 
 /** `zp_vectors_save_N` and `zp_vectors_restore_N`: rdi is the area, N what `zp_cpu_level` answers. */
-function vectorsKept(a: StubAssembler): void {
+function vectorsKept(): CodeUnit {
+  const a = new Assembler();
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
   for (const level of [LEVEL_SSE, LEVEL_AVX, LEVEL_AVX512] as const) {
-    for (const [name, emit] of [
-      ["save", saveVectors],
-      ["restore", restoreVectors],
-    ] as const) {
-      a.mark(`zp_vectors_${name}_${level}`);
-      a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-      emit(a, level, rdi);
-      a.op("ret");
-    }
+    a.mark(`zp_vectors_save_${level}`);
+    saveVectors(a, level, rdi);
+    a.op("ret");
+    a.mark(`zp_vectors_restore_${level}`);
+    restoreVectors(a, level, rdi);
+    a.op("ret");
   }
+  return a.finish("zp_vectors");
 }
 
 /**

@@ -11,28 +11,35 @@ import {
 } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
+import { hookStub } from "../../src/image/hook-stub.ts";
 import { landingStub } from "../../src/image/landing.ts";
 import { FRAME_SIZE, FRAME_SP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
 import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
-  code: ["on_enter", "on_enter_any", "on_exit", "on_raw_exit", "on_unknown", "on_cancel_point", "on_cancel_return"].map(
-    (name) => ({
-      name,
-      bytes: Uint8Array.of(0xc3),
-      relocs: [],
-    }),
-  ),
+  code: [
+    "on_enter",
+    "on_enter_any",
+    "on_exit",
+    "on_raw_exit",
+    "on_unknown",
+    "on_cancel_point",
+    "on_cancel_return",
+    "on_hook_exit",
+    "on_next",
+    "on_next_exit",
+    "on_fault",
+  ].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
   data: [],
 };
-const image = link([entryStub(), landingStub(), hooks], { base: 0x10000 });
+const image = link([entryStub(), landingStub(), hookStub(), hooks], { base: 0x10000 });
 const address = (name: string): number => image.symbols.get(name)!.address;
 
 const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);
 
-function disassemble(from: string): string[] {
+function disassemble(from: string, unit = "zp_stub"): string[] {
   const start = address(from);
-  const stub = image.symbols.get("zp_stub")!;
+  const stub = image.symbols.get(unit)!;
   const text = image.regions.text;
   const bytes = text.bytes.subarray(start - text.address, stub.address + stub.size - text.address);
   const decoder = new Decoder(64, bytes, DecoderOptions.None);
@@ -57,6 +64,23 @@ function stackChange(instruction: Instruction): number | undefined {
     return instruction.stackPointerIncrement;
   if (instruction.mnemonic !== Mnemonic.Lea || instruction.memoryBase !== Register.RSP) return undefined;
   return Number(BigInt.asIntN(64, instruction.memoryDisplacement));
+}
+
+/** Where the instructions of a unit begin, from a symbol on. */
+function addresses(from: string, unit: string): Set<number> {
+  const start = address(from);
+  const { address: at, size } = image.symbols.get(unit)!;
+  const text = image.regions.text;
+  const decoder = new Decoder(64, text.bytes.subarray(start - text.address, at + size - text.address), 0);
+  decoder.ip = BigInt(start);
+  const starts = new Set<number>();
+  while (decoder.canDecode) {
+    const instruction = decoder.decode();
+    starts.add(Number(instruction.ip));
+    instruction.free();
+  }
+  decoder.free();
+  return starts;
 }
 
 describe("the entry stub", () => {
@@ -130,5 +154,33 @@ describe("the entry stub", () => {
     decoder.free();
     expect(wrong).toEqual([]);
     expect(moves).toBeGreaterThan(50);
+  });
+});
+
+describe("the stub of C hooks", () => {
+  const lines = disassemble("zp_hook", "zp_hook_stub");
+
+  test("makes calls in three ways: the usual one, one for on_next, one with all registers of the program", () => {
+    expect(lines.filter((line) => line === "syscall")).toHaveLength(5); // and one elsewhere, and rt_sigreturn
+    expect(lines.filter((line) => line === "popfq").length).toBeGreaterThan(0);
+  });
+
+  test("the flags of the program stay as they are from its system call to the frame of a child", () => {
+    const raw = lines.lastIndexOf(
+      "syscall",
+      lines.findIndex((line) => line.startsWith("jrcxz")),
+    );
+    const after = lines.slice(
+      raw + 1,
+      lines.findIndex((line, i) => i > raw && /^mov rsp,gs:/.test(line)),
+    );
+    expect(after.every((line) => /^(mov|jrcxz|jmp) /.test(line))).toBe(true);
+    expect(after.filter((line) => line.startsWith("jrcxz"))).toHaveLength(2);
+  });
+
+  test("jumps over whole instructions", () => {
+    const targets = lines.flatMap((line) => line.match(/^jrcxz (?:short )?([0-9A-F]+)h/)?.[1] ?? []);
+    const starts = addresses("zp_hook", "zp_hook_stub");
+    expect(targets.map((target) => starts.has(Number.parseInt(target, 16)))).toEqual([true, true]);
   });
 });
