@@ -197,7 +197,8 @@ export const insideFrame = (a: StubAssembler, pushed = 0): void =>
  * From here on rsp is the program's, or `pushed` bytes below it; the word below the program's is still the return address,
  * if the site was a `call`.
  */
-export const outsideFrame = (a: StubAssembler, pushed = 0): void => a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
+export const outsideFrame = (a: StubAssembler, pushed = 0): void =>
+  a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
 /** From here on rsp points to the return address. */
 export const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 /** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
