@@ -1,80 +1,62 @@
 /**
- * `npm run bench`: what a hooked call and a hooked start cost, beside native and strace, measured in one run. Prints
- * medians of interleaved rounds of CPU time, the difference and the ratio to native. Needs gcc and strace.
+ * `npm run bench`: what a hooked call, a hooked start and hooked programs cost, beside native and strace, measured in one
+ * run. Prints medians of interleaved rounds of CPU time, the difference and the ratio to native. Needs gcc, strace, dd and
+ * redis-server.
  */
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { compare, compile, library, measure, median, root, work } from "./compare.ts";
+import { redis } from "./redis.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const work = mkdtempSync(join(tmpdir(), "zpoline-bench-"));
-const library = join(root, "dist/libzpoline.so");
 const zpoline = [process.execPath, join(root, "bin/zpoline.js"), "trace", "-f", "-o", "/dev/null", "--"];
 const strace = ["strace", "-f", "-o", "/dev/null", "--"];
 const GETPPID = 110;
 
-function compile(name: string): string {
-  const out = join(work, name);
-  execFileSync("gcc", ["-O2", "-o", out, join(root, "bench", `${name}.c`)]);
-  return out;
-}
-
-function measure(command: readonly string[], env: NodeJS.ProcessEnv = {}): number {
-  const [file, ...args] = command;
-  return Number(execFileSync(file!, args, { env: { ...process.env, ...env }, encoding: "utf8" }));
-}
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
-
-interface Contender {
-  readonly name: string;
-  readonly run: () => number;
-}
-
-/** Interleaves the contenders; the first is native. */
-function compare(title: string, unit: string, rounds: number, contenders: readonly Contender[]): void {
-  const values = contenders.map((): number[] => []);
-  for (let round = 0; round < rounds; round++) {
-    contenders.forEach(({ run }, i) => {
-      values[i]!.push(run());
-    });
-  }
-  const native = median(values[0]!);
-  process.stdout.write(`\n${title}\n`);
-  contenders.forEach(({ name }, i) => {
-    const value = median(values[i]!);
-    const beside =
-      i === 0
-        ? ""
-        : `  ${(value - native >= 0 ? "+" : "") + (value - native).toFixed(2)}  (${(value / native).toFixed(2)}×)`;
-    process.stdout.write(`  ${name.padEnd(44)}${value.toFixed(2).padStart(12)} ${unit}${beside}\n`);
-  });
-}
+type Environment = Readonly<Record<string, string>>;
+const UNHOOKED: Environment = { LD_PRELOAD: "" };
+const hooked = (more: Environment = {}): Environment => ({ LD_PRELOAD: library, ...more });
+/** The same as arguments of `cpu`: only what it starts is hooked. */
+const variables = (environment: Environment): string[] => Object.entries(environment).map((e) => e.join("="));
 
 try {
   const micro = compile("micro");
   const cpu = compile("cpu");
-  const preloaded = (hook: string) => () => measure([micro], { LD_PRELOAD: library, ZPOLINE_HOOK: hook });
-  compare("getppid(), CPU time per call", "ns", 5, [
-    { name: "native", run: () => measure([micro]) },
-    { name: "hooked, number that nobody looks at", run: preloaded("none") },
-    { name: "hooked, constant hook (no call)", run: preloaded(`constant:${GETPPID}`) },
-    { name: "hooked, no-op hook and the real call", run: preloaded(`noop:${GETPPID}`) },
-    { name: "recorded (zpoline trace -f)", run: () => measure([...zpoline, micro]) },
-    { name: "strace -f (tracee's own CPU time)", run: () => measure([...strace, micro, "3", "2000"]) },
+  const passing = compile("hook", "-shared", "-fPIC");
+  const withC = (more: Environment = {}): Environment => hooked({ LIBZPHOOK: passing, ...more });
+
+  const BURSTS = ["15", "5000"];
+  const call = (environment: Environment) => () => measure([micro, ...BURSTS], environment);
+  compare("getppid(), CPU time per call", "ns", 9, [
+    { name: "native", run: call(UNHOOKED) },
+    { name: "hooked, number that nobody looks at", run: call(hooked({ ZPOLINE_HOOK: "none" })) },
+    { name: "hooked, no-op hook and the real call", run: call(hooked({ ZPOLINE_HOOK: `noop:${GETPPID}` })) },
+    { name: "C hook that makes the call", run: call(withC()) },
+    { name: "C hook, vector state left as it is", run: call(withC({ ZPOLINE_VECTOR: "leave" })) },
+    { name: "recorded (zpoline trace -f)", run: () => measure([...zpoline, micro, ...BURSTS]) },
+    { name: "strace -f (tracee's own CPU time)", run: () => measure([...strace, micro, "3", "1000"]) },
+    { name: "the loop without a system call", run: () => measure([micro, ...BURSTS, "loop"]), against: null },
+    {
+      name: "hooked, constant hook, no call",
+      run: call(hooked({ ZPOLINE_HOOK: `constant:${GETPPID}` })),
+      against: "the loop without a system call",
+    },
   ]);
-  for (const [title, runs, command] of [
-    ["/bin/true", 40, ["/bin/true"]],
+
+  const warm = join(work, "cache");
+  const START_UPS: readonly (readonly [string, number, readonly string[]])[] = [
+    ["/bin/true", 21, ["/bin/true"]],
     ["node -e 0", 5, [process.execPath, "-e", "0"]],
-  ] as const) {
+  ];
+  for (const [title, runs, command] of START_UPS) {
+    const start = (environment: Environment, count = runs): number =>
+      measure([cpu, String(count), ...variables(environment), ...command]);
+    const cold = (): number => start(hooked({ ZPOLINE_CACHE: mkdtempSync(join(work, "cold-")) }), 1);
     compare(`${title}, CPU time of the program`, "ms", 3, [
-      { name: "native", run: () => measure([cpu, String(runs), ...command]) },
-      {
-        name: "hooked, nothing recorded",
-        run: () => measure(["env", `LD_PRELOAD=${library}`, cpu, String(runs), ...command]),
-      },
+      { name: "native", run: () => start(UNHOOKED) },
+      { name: "hooked, without a cache", run: () => start(hooked({ ZPOLINE_CACHE: "off" })) },
+      { name: "hooked, cache made", run: () => median(Array.from({ length: runs }, cold)) },
+      { name: "hooked, cache read", run: () => start(hooked({ ZPOLINE_CACHE: warm })) },
+      { name: "C hook, cache read", run: () => start(withC({ ZPOLINE_CACHE: warm })) },
       {
         name: "zpoline trace -f (without the reader)",
         run: () => measure([...zpoline, cpu, String(runs), ...command]),
@@ -82,6 +64,20 @@ try {
       { name: "strace -f (with strace itself)", run: () => measure([cpu, "3", ...strace, ...command]) },
     ]);
   }
+
+  const dd = ["dd", "bs=1", "count=100000", "if=/dev/zero", "of=/dev/null", "status=none"];
+  const copy = (environment: Environment) => () => measure([cpu, "3", ...variables(environment), ...dd]);
+  compare("dd bs=1 count=100000, CPU time", "ms", 9, [
+    { name: "native", run: copy(UNHOOKED) },
+    { name: "hooked, nothing recorded", run: copy(hooked()) },
+    { name: "C hook that makes the call", run: copy(withC()) },
+  ]);
+
+  await redis([
+    ["native", UNHOOKED],
+    ["hooked, nothing recorded", hooked()],
+    ["C hook that makes the call", withC()],
+  ]);
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
