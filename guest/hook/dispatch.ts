@@ -25,6 +25,7 @@ import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { currentThread, retireBlock } from "../process/thread";
 import { mappingsChanged } from "../record/memory";
+import { keepClock } from "../record/clock";
 import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
@@ -135,15 +136,16 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
   }
   if (nr == SYS_EXIT_GROUP) {
     releaseChunk();
+    retireBlock(currentThread()); // a process that shares our memory goes on
     return VERDICT_CALL;
+  }
+  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) : keepOurs(f)) {
+    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
+    return VERDICT_SKIP;
   }
   if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
     beforeFilter(f);
     return VERDICT_CALL_EXIT;
-  }
-  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : keepOurs(f)) {
-    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
-    return VERDICT_SKIP;
   }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
     mappingsChanged();

@@ -17,6 +17,7 @@ import {
   currentThread,
   freeBlock,
   freeOtherBlocks,
+  lendBlock,
   popVfork,
   pushVfork,
   refreshIdentity,
@@ -92,6 +93,7 @@ export function beforeClone(f: Frame): bool {
   if (sharesMemory) {
     block = allocateBlock();
     if (!block) return false;
+    if (flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
     if (child) setStack(changetype<ThreadBlock>(block), child);
   } else {
     releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own

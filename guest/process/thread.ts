@@ -16,6 +16,8 @@ const BLOCK_FREE: u32 = 0;
 const BLOCK_USED: u32 = 1;
 /** Its thread is in exit(): still running for a moment, so taken again only when the kernel knows it no more. */
 const BLOCK_EXITING: u32 = 2;
+/** Its thread's parent waits (vfork) and takes it back: until then it is nobody else's, whatever becomes of the thread. */
+const BLOCK_LENT: u32 = 3;
 
 const BLOCKS_AT_ONCE: usize = 16;
 const VFORK_DEPTH: u32 = 16;
@@ -99,12 +101,10 @@ export function forgetPages(block: ThreadBlock): void {
 
 /** Takes a block whose thread is gone, or maps new ones. Address 0 when memory is out. Any thread may call this. */
 export function allocateBlock(): usize {
-  const pid = currentPid();
   for (let p = <usize>atomic.load<u64>(blockList()); p; p = changetype<ThreadBlock>(p).next) {
     const block = changetype<ThreadBlock>(p);
     const state = atomic.load<u32>(stateOf(block));
-    if (state == BLOCK_USED) continue;
-    if (state == BLOCK_EXITING && syscall6(SYS_TGKILL, pid, block.tid, 0, 0, 0, 0) != -ESRCH) continue;
+    if (state != BLOCK_FREE && (state != BLOCK_EXITING || isAlive(block))) continue;
     if (atomic.cmpxchg<u32>(stateOf(block), state, BLOCK_USED) == state) return clearBlock(block);
   }
   const pages = mapPages(BLOCKS_AT_ONCE * THREAD_SIZE);
@@ -115,6 +115,11 @@ export function allocateBlock(): usize {
   first.state = BLOCK_USED;
   pushBlock(first);
   return clearBlock(first);
+}
+
+/** The thread of a process that shares our memory (CLONE_VM) has another process id than ours. */
+function isAlive(block: ThreadBlock): bool {
+  return syscall6(SYS_TGKILL, block.pid, block.tid, 0, 0, 0, 0) != -ESRCH;
 }
 
 function clearBlock(block: ThreadBlock): usize {
@@ -181,17 +186,23 @@ export function freeBlock(block: ThreadBlock): void {
   atomic.store<u32>(stateOf(block), BLOCK_FREE);
 }
 
-/** The calling thread is about to end: its block may be taken once the kernel has forgotten it. */
-export function retireBlock(block: ThreadBlock): void {
-  atomic.store<u32>(stateOf(block), BLOCK_EXITING);
+/** The block is for a child that its parent waits for: freeBlock, on the parent, is the only way back. */
+export function lendBlock(block: ThreadBlock): void {
+  atomic.store<u32>(stateOf(block), BLOCK_LENT);
 }
 
-/** In the child of a fork: the other threads exist only in the parent. */
+/** The calling thread is about to end: its block may be taken once the kernel has forgotten it. */
+export function retireBlock(block: ThreadBlock): void {
+  atomic.cmpxchg<u32>(stateOf(block), BLOCK_USED, BLOCK_EXITING);
+}
+
+/** In the child of a fork: the other threads exist only in the parent. Pages of free blocks are not copied for this. */
 export function freeOtherBlocks(own: ThreadBlock): void {
   for (let p = <usize>load<u64>(blockList()); p; p = changetype<ThreadBlock>(p).next) {
     const block = changetype<ThreadBlock>(p);
-    if (block != own) block.state = BLOCK_FREE;
+    if (block != own && block.state != BLOCK_FREE) block.state = BLOCK_FREE;
   }
+  own.state = BLOCK_USED; // nobody takes the copy of a lent block back
 }
 
 /** Null when vforks nest too deep. */

@@ -60,6 +60,7 @@ export const CLONE_SIGHAND: u64 = 0x800;
 export const CLONE_VFORK: u64 = 0x4000;
 export const SIGCHLD: u64 = 17;
 export const ARCH_SET_GS: u64 = 0x1001;
+export const PR_SET_TSC: u64 = 26;
 export const CLOCK_REALTIME: u64 = 0;
 
 export const EPERM: i64 = 1;

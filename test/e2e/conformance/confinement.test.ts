@@ -8,6 +8,7 @@ sameAsNatively([
   { name: "a seccomp filter: kill", source: "seccomp.c", args: () => ["kill"] },
   { name: "a seccomp filter: trap", source: "seccomp.c", args: () => ["trap"] },
   { name: "Syscall User Dispatch", source: "dispatch.c" },
+  { name: "the time stamp counter forbidden", source: "timestamps.c" },
   { name: "setuid, then calls; chroot", source: "privileges.c" },
 ]);
 
