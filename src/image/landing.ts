@@ -28,6 +28,7 @@ import {
   rsp,
   symbol,
 } from "../compiler/x64.ts";
+import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
 import {
   LANDING_FLAGS,
   LANDING_R11,
@@ -40,8 +41,6 @@ import {
 } from "./layout.ts";
 
 const STACK_POINTER = rsp.dwarf;
-/** DF and AC in rflags: guest code runs with both clear (stubs.ts). */
-const RARE_FLAGS = (1 << 10) | (1 << 18);
 /** Bytes of a near jump. */
 const NEAR_JUMP = 5;
 /** What on_unknown may change and the rest of the stub needs. */
@@ -68,6 +67,19 @@ export function checkSite(a: Assembler, skip: number): void {
 const below = (a: Assembler, pushed = 0): void =>
   a.unwind({ reg: STACK_POINTER, offset: LANDING_TO_SP + 8 + pushed }, []);
 
+/** Where the landing has rare flags, loads its flags, which `change` may change on the stack before. */
+function ifRare(a: Assembler, change: () => void): void {
+  const none = a.label();
+  a.test(32, mem(rsp, LANDING_FLAGS), RARE_FLAGS);
+  a.jcc("e", none);
+  a.push(mem(rsp, LANDING_FLAGS));
+  below(a, 8);
+  change();
+  a.op("popfq");
+  below(a);
+  a.bind(none);
+}
+
 /** Saves all registers as a landing and asks `on_unknown`, which returns when the site is a rewritten one after all. */
 function unknown(a: Assembler): void {
   a.mark("zp_unknown");
@@ -79,20 +91,15 @@ function unknown(a: Assembler): void {
   below(a, 8);
   a.pop(mem(rsp, LANDING_FLAGS)); // the address is that of rsp after the pop
   below(a);
-  a.push(mem(rsp, LANDING_FLAGS));
-  below(a, 8);
-  a.and(32, mem(rsp), ~RARE_FLAGS);
-  a.op("popfq");
-  below(a);
+  ifRare(a, () => a.and(32, mem(rsp), ~RARE_FLAGS));
   a.lea(64, rdi, mem(rsp, LANDING_TO_SP));
   a.mov(64, mem(rsp, LANDING_RSP), rdi);
   a.mov(64, rdi, rsp);
   a.call("on_unknown");
+  ifRare(a, () => {});
+  a.mov(64, r11, mem(rsp, LANDING_FLAGS));
+  loadArithmeticFlags(a);
   for (const register of NEEDED) a.mov(64, register, mem(rsp, 8 * register.code));
-  a.push(mem(rsp, LANDING_FLAGS));
-  below(a, 8);
-  a.op("popfq");
-  below(a);
   a.lea(64, rsp, mem(rsp, LANDING_TO_SP));
   a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
   a.jmp("zp_known");

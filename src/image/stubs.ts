@@ -27,6 +27,7 @@ import {
   rsp,
   symbol,
 } from "../compiler/x64.ts";
+import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
 import { checkSite } from "./landing.ts";
 import {
   ACTION_NUMBERS,
@@ -50,15 +51,6 @@ import {
 
 export const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
 const STACK_POINTER = rsp.dwarf;
-/** Bit of OF in rflags. */
-const OVERFLOW_BIT = 11;
-/**
- * DF and AC in rflags. Hooks run with both clear, as the ABI has it for DF: copies would run backwards, and reads that
- * are not aligned be SIGBUS. TF stays as it is: a debugger that steps over `pushfq` leaves it in the saved flags, and
- * to load it from there would trap again after the debugger has gone.
- */
-const RARE_FLAGS = (1 << 10) | (1 << 18);
-
 /** Code that is hardly ever run stands behind all other, where it costs a jump that is not taken. */
 export class StubAssembler extends Assembler {
   readonly #rare: (() => void)[] = [];
@@ -107,9 +99,7 @@ function clearRareFlags(a: StubAssembler): void {
 }
 
 /**
- * The flags to r11, where the kernel leaves them, and the arithmetic ones into the flags register: `sahf` takes
- * SF ZF AF PF CF from ah (the low byte of rflags), `add` makes OF (1 + 127 overflows). popfq would cost ten times as
- * much, and follows only where they are not all. rax and rcx are spent.
+ * The flags to r11, where the kernel leaves them, and into the flags register. rax and rcx are spent.
  */
 export function loadFlags(a: StubAssembler): void {
   a.mov(64, r11, slot(FRAME_FLAGS));
@@ -120,13 +110,7 @@ export function loadFlags(a: StubAssembler): void {
     a.op("popfq");
     insideFrame(a);
   });
-  a.mov(32, rax, r11);
-  a.mov(32, rcx, r11);
-  a.shift("shr", 32, rax, OVERFLOW_BIT);
-  a.and(32, rax, 1);
-  a.bytes(0x88, 0xcc); // mov %cl, %ah
-  a.add(8, rax, 0x7f);
-  a.op("sahf");
+  loadArithmeticFlags(a);
 }
 
 /** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
