@@ -38,6 +38,7 @@ const SEGMENT_BASE = { rdfsbase: 0, rdgsbase: 1, wrfsbase: 2, wrgsbase: 3 } as c
 /** Instructions that save or restore state, with one operand in memory: operand width, opcode, number in its group. */
 const STATE = {
   fldcw: [32, [0xd9], 5],
+  fldenv: [32, [0xd9], 4],
   fnstcw: [32, [0xd9], 7],
   fnstsw: [32, [0xdd], 7],
   fxsave64: [64, [0x0f, 0xae], 0],
@@ -70,6 +71,7 @@ const PLAIN = {
   endbr64: [0xf3, 0x0f, 0x1e, 0xfa],
   fninit: [0xdb, 0xe3],
   fnstsw_ax: [0xdf, 0xe0],
+  fxam: [0xd9, 0xe5],
   int3: [0xcc],
   lahf: [0x9f],
   leave: [0xc9],
@@ -394,6 +396,12 @@ export class Assembler {
   vorps(to: number, from: number): void {
     const prefix = [0xc4, (to & 8 ? 0 : 0x80) | 0x40 | (from & 8 ? 0 : 0x20) | 1, ((~to & 15) << 3) | 4];
     this.#out.bytes([...prefix, 0x56, 0xc0 | ((to & 7) << 3) | (from & 7)]);
+  }
+
+  /** `vporq`: the zmm register `to` |= the zmm register `from` (numbers below 16). */
+  vporq(to: number, from: number): void {
+    const prefix = [0x62, (to & 8 ? 0 : 0x80) | 0x40 | (from & 8 ? 0 : 0x20) | 0x11, 0x85 | ((~to & 15) << 3), 0x48];
+    this.#out.bytes([...prefix, 0xeb, 0xc0 | ((to & 7) << 3) | (from & 7)]);
   }
 
   // ── Control flow ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,16 +1,16 @@
 /**
  * Machine code that keeps the vector and x87 state of the program while a hook runs that was compiled for any processor:
  * all of xmm/ymm/zmm, the mask registers, MXCSR, and the x87 registers with their control and status word come back as
- * they were (but not the address of the last x87 instruction). The hook starts with the control words of the program,
+ * they were (but not the address of the last x87 instruction and the condition codes). The hook starts with the control words of the program,
  * an empty x87 stack and clean upper halves.
  *
  * No XSAVE: XRSTOR alone costs 60 ns and more on Zen 5, all the moves below cost 8. Two costs are avoided as a rule:
- * - x87 state is restored (50 ns) only when its stack was not empty, or a control or status word differs afterwards. With
- *   AVX-512, XGETBV with ECX = 1 (10 ns) tells first whether there is any to save (FXSAVE, 17 ns).
+ * - x87 registers are saved and restored (70 ns) only when there are any: FXAM tells whether the top one is empty. That
+ *   spends the condition codes C0–C3 in the status word. What a hook leaves in the control and status word is undone.
  * - Upper halves that were zero are left clean (VZEROUPPER): with others, SSE code is slow on Intel processors (Intel
  *   Optimization Reference Manual, "Mixing Intel SSE and AVX").
  *
- * The area begins with an FXSAVE image (SDM volume 1, 10.5.1), of which at least the words below are valid.
+ * The area begins with an FXSAVE image (SDM volume 1, 10.5.1), which is written when there are x87 registers.
  */
 import type { CodeUnit } from "../compiler/object.ts";
 import { Assembler, mem, type Reg, rax, rbx, rcx, rdi, rsi, rsp } from "../compiler/x64.ts";
@@ -21,136 +21,138 @@ export const LEVEL_AVX = 1;
 export const LEVEL_AVX512 = 2;
 export type VectorLevel = typeof LEVEL_SSE | typeof LEVEL_AVX | typeof LEVEL_AVX512;
 
-// In the FXSAVE image:
-const FCW = 0;
-const FSW = 2;
-/** One bit for each x87 register that is not empty. */
-const FTW = 4;
-const MXCSR = 24;
-const XMM = 160;
-// Behind it:
+const IMAGE_FCW = 0;
+// Behind the FXSAVE image, the x87 environment as FLDENV takes it (SDM volume 1, figure 8-9): control word, status word,
+// tag word, five words of addresses.
+const ENVIRONMENT = 512;
+const FCW = ENVIRONMENT;
+const FSW = ENVIRONMENT + 4;
+const FTW = ENVIRONMENT + 8;
+const ADDRESSES = ENVIRONMENT + 12;
 /** Word to compare a control word in. */
-const SCRATCH = 512;
-/** State components in use, as XGETBV tells them; only x87 is looked at (bit 0), and the halves below. */
-const IN_USE = 516;
+const SCRATCH = ENVIRONMENT + 28;
+const MXCSR = ENVIRONMENT + 32;
+/** Word: 1 when there are x87 registers in the FXSAVE image. */
+const X87_SAVED = ENVIRONMENT + 36;
+/** Word: 0 when the upper halves were zero. */
+const UPPER = ENVIRONMENT + 40;
 const VECTORS = 576;
 const MASKS = VECTORS + 32 * 64;
 
 /** Bytes of the area, which is aligned to 64. */
 export const VECTOR_AREA: Readonly<Record<VectorLevel, number>> = {
-  [LEVEL_SSE]: VECTORS,
+  [LEVEL_SSE]: VECTORS + 16 * 16,
   [LEVEL_AVX]: VECTORS + 16 * 32,
   [LEVEL_AVX512]: MASKS + 8 * 8,
 };
 
-// State components (SDM volume 1, 13.1): bits of XCR0, and of what is in use.
-const X87 = 1;
+// State components (SDM volume 1, 13.1): bits of XCR0.
 const SSE_AVX = 6;
-/** Upper halves of ymm0–15 and of zmm0–15. */
-const UPPER = 0x44;
 const ALL_AVX512 = 0xe6;
 
-/** Exception summary in the x87 status word: an unmasked exception waits for the next instruction. */
-const PENDING = 0x80;
-/** Control word 0x37f, status word 0: the x87 state that is not in use. */
-const INITIAL_WORDS = 0x37f;
+/** Of the status word: number of the top register, exception summary, and C3, C2, C0, as FXAM sets them. */
+const LOOKED_AT = 0x3800 | 0x80 | 0x4500;
+/** The top register, which is number 0, is empty; no exception waits. */
+const EMPTY = 0x4100;
+const ALL_EMPTY = 0xffff;
 
 const STACK_POINTER = rsp.dwarf;
 
+/** How the registers of a level are moved: instruction, bytes, number of registers. */
+const MOVES = {
+  [LEVEL_SSE]: ["movaps", 16, 16],
+  [LEVEL_AVX]: ["vmovdqa", 32, 16],
+  [LEVEL_AVX512]: ["vmovdqa64", 64, 32],
+} as const;
+
 const registers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** Moves all vector registers of the level to or from the area; those of SSE lie in the FXSAVE image. */
+/** Moves all vector registers of the level to or from the area. */
 function moveVectors(a: Assembler, level: VectorLevel, direction: "load" | "store", area: Reg): void {
-  if (level === LEVEL_SSE) for (const i of registers(16)) a.vector("movaps", direction, i, area, XMM + 16 * i);
-  if (level === LEVEL_AVX) for (const i of registers(16)) a.vector("vmovdqa", direction, i, area, VECTORS + 32 * i);
-  if (level === LEVEL_AVX512) {
-    for (const i of registers(32)) a.vector("vmovdqa64", direction, i, area, VECTORS + 64 * i);
-    for (const i of registers(8)) a.vector("kmovq", direction, i, area, MASKS + 8 * i);
-  }
+  const [op, size, count] = MOVES[level];
+  for (const i of registers(count)) a.vector(op, direction, i, area, VECTORS + size * i);
+  if (level === LEVEL_AVX512) for (const i of registers(8)) a.vector("kmovq", direction, i, area, MASKS + 8 * i);
 }
 
-/** The whole FXSAVE image; an x87 stack that is not empty is put out of the hook's way. Spends rax. */
+/** An x87 stack that is not empty goes to the FXSAVE image, out of the hook's way; else only the words are kept. */
 function saveX87(a: Assembler, area: Reg): void {
-  const empty = a.label();
+  const inUse = a.label();
+  const done = a.label();
+  a.op("fxam");
+  a.op("fnstsw_ax");
+  a.mov(32, mem(area, FSW), rax);
+  a.and(32, rax, LOOKED_AT);
+  a.cmp(32, rax, EMPTY);
+  a.jcc("ne", inUse);
+  a.state("fnstcw", mem(area, FCW));
+  a.mov(32, mem(area, X87_SAVED), 0);
+  a.jmp(done);
+  a.bind(inUse);
   a.state("fxsave64", mem(area));
-  a.movzx(rax, 16, mem(area, FSW));
-  a.and(32, rax, PENDING);
-  a.or(8, rax, mem(area, FTW));
-  a.jcc("e", empty);
+  a.mov(32, mem(area, X87_SAVED), 1);
   a.op("fninit");
-  a.state("fldcw", mem(area, FCW));
-  a.bind(empty);
+  a.state("fldcw", mem(area, IMAGE_FCW));
+  a.bind(done);
 }
 
-/** IN_USE: the upper halves, if one of ymm0–15 is not zero. Their registers have been stored, and are spent. */
-function findUpper(a: Assembler, area: Reg): void {
+/** What saveX87 has saved, as far as it has changed. Spends rax. */
+function restoreX87(a: Assembler, area: Reg): void {
+  const saved = a.label();
+  const changed = a.label();
+  const done = a.label();
+  a.cmp(32, mem(area, X87_SAVED), 0);
+  a.jcc("ne", saved);
+  a.op("fnstsw_ax");
+  a.state("fnstcw", mem(area, SCRATCH));
+  a.cmp(16, rax, mem(area, FSW));
+  a.jcc("ne", changed);
+  a.movzx(rax, 16, mem(area, SCRATCH));
+  a.cmp(16, rax, mem(area, FCW));
+  a.jcc("e", done);
+  a.bind(changed);
+  a.mov(32, mem(area, FTW), ALL_EMPTY);
+  for (let at = ADDRESSES; at < SCRATCH; at += 4) a.mov(32, mem(area, at), 0);
+  a.state("fldenv", mem(area, ENVIRONMENT));
+  a.jmp(done);
+  a.bind(saved);
+  a.state("fxrstor64", mem(area));
+  a.bind(done);
+}
+
+/** UPPER, of the registers 0–15, which have been stored, and are spent. Spends rax. */
+function findUpper(a: Assembler, level: VectorLevel): void {
+  const or = (to: number, from: number) => (level === LEVEL_AVX512 ? a.vporq(to, from) : a.vorps(to, from));
   const CHAINS = 4;
-  for (let i = CHAINS; i < 16; i++) a.vorps(i % CHAINS, i);
-  a.vorps(0, 1);
-  a.vorps(2, 3);
-  a.vorps(0, 2);
+  for (let i = CHAINS; i < 16; i++) or(i % CHAINS, i);
+  or(0, 1);
+  or(2, 3);
+  or(0, 2);
+  if (level === LEVEL_AVX512) a.bytes(0x62, 0xf3, 0xfd, 0x48, 0x3b, 0xc1, 0x01); // vextracti64x4 $1, %zmm0, %ymm1
   a.bytes(0xc4, 0xe3, 0x7d, 0x19, 0xc0, 0x01); // vextractf128 $1, %ymm0, %xmm0
-  a.mov(32, rax, UPPER | X87);
-  a.mov(32, rcx, X87);
-  a.bytes(0xc4, 0xe2, 0x79, 0x17, 0xc0); // vptest %xmm0, %xmm0
-  a.cmov("e", 32, rax, rcx);
-  a.mov(32, mem(area, IN_USE), rax);
+  if (level === LEVEL_AVX512) a.vorps(0, 1);
+  a.xor(32, rax, rax);
+  a.bytes(0xc4, 0xe2, 0x7d, 0x17, 0xc0); // vptest %ymm0, %ymm0
+  a.setcc("ne", rax);
 }
 
-/** Saves the state into the area at `area` (neither rax, rcx nor rdx). Spends rax, rcx, rdx and the flags. */
+/** Saves the state into the area at `area` (not rax). Spends rax and the flags. */
 export function saveVectors(a: Assembler, level: VectorLevel, area: Reg): void {
-  if (level === LEVEL_AVX512) {
-    const unused = a.label();
-    a.mov(32, rcx, 1);
-    a.op("xgetbv");
-    a.mov(32, mem(area, IN_USE), rax);
-    a.mov(32, mem(area, FCW), INITIAL_WORDS);
-    a.mov(8, mem(area, FTW), 0);
-    a.test(8, rax, X87);
-    a.jcc("e", unused);
-    saveX87(a, area);
-    a.bind(unused);
-    moveVectors(a, level, "store", area);
-    a.state("stmxcsr", mem(area, MXCSR));
-    a.op("vzeroupper");
-    return;
-  }
   saveX87(a, area);
-  if (level === LEVEL_SSE) return;
   moveVectors(a, level, "store", area);
-  findUpper(a, area);
+  a.state("stmxcsr", mem(area, MXCSR));
+  if (level === LEVEL_SSE) return;
+  findUpper(a, level);
+  a.mov(32, mem(area, UPPER), rax);
   a.op("vzeroupper");
 }
 
 /** Restores what `saveVectors` has saved. Spends rax and the flags. */
 export function restoreVectors(a: Assembler, level: VectorLevel, area: Reg): void {
-  const unchanged = a.label();
-  const restore = a.label();
-  a.op("fnstsw_ax");
-  a.state("fnstcw", mem(area, SCRATCH));
-  a.cmp(16, rax, mem(area, FSW));
-  a.jcc("ne", restore);
-  a.movzx(rax, 16, mem(area, SCRATCH));
-  a.cmp(16, rax, mem(area, FCW));
-  a.jcc("ne", restore);
-  a.cmp(8, mem(area, FTW), 0);
-  a.jcc("e", unchanged);
-  a.bind(restore);
-  if (level === LEVEL_AVX512) {
-    const inUse = a.label();
-    a.test(8, mem(area, IN_USE), X87);
-    a.jcc("ne", inUse);
-    a.op("fninit");
-    a.jmp(unchanged);
-    a.bind(inUse);
-  }
-  a.state("fxrstor64", mem(area));
-  a.bind(unchanged);
-
+  restoreX87(a, area);
   moveVectors(a, level, "load", area);
   if (level !== LEVEL_SSE) {
     const dirty = a.label();
-    a.test(8, mem(area, IN_USE), UPPER);
+    a.cmp(32, mem(area, UPPER), 0);
     a.jcc("ne", dirty);
     a.op("vzeroupper");
     a.bind(dirty);
@@ -161,11 +163,10 @@ export function restoreVectors(a: Assembler, level: VectorLevel, area: Reg): voi
 /** Bits of cpuid's answers (SDM volume 2, CPUID). */
 const LEAF1_ECX_OSXSAVE_AVX = (1 << 27) | (1 << 28);
 const LEAF7_EBX_AVX512F_BW = (1 << 16) | (1 << 30);
-const LEAF13_1_EAX_XGETBV1 = 1 << 2;
 
 /**
- * `u64 zp_cpu_level()`, System V ABI: LEVEL_* of this processor. LEVEL_AVX512 needs AVX512BW (kmovq) and XGETBV with
- * ECX = 1, which all processors with AVX-512 have but the Xeon Phi.
+ * `u64 zp_cpu_level()`, System V ABI: LEVEL_* of this processor. LEVEL_AVX512 needs AVX512BW (kmovq), which all processors
+ * with AVX-512 have but the Xeon Phi.
  */
 export function cpuLevel(): CodeUnit {
   const a = new Assembler();
@@ -196,8 +197,6 @@ export function cpuLevel(): CodeUnit {
   require(rsi, ALL_AVX512);
   leaf(7, 0);
   require(rbx, LEAF7_EBX_AVX512F_BW);
-  leaf(13, 1);
-  require(rax, LEAF13_1_EAX_XGETBV1);
   a.mov(32, rdi, LEVEL_AVX512);
   a.bind(done);
   a.mov(32, rax, rdi);

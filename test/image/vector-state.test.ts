@@ -56,7 +56,7 @@ describe("vector state", () => {
   });
 
   test("an area holds what is moved, in whole cache lines", () => {
-    expect(LEVELS.map((level) => VECTOR_AREA[level])).toEqual([576, 576 + 16 * 32, 576 + 32 * 64 + 8 * 8]);
+    expect(LEVELS.map((level) => VECTOR_AREA[level])).toEqual([576 + 16 * 16, 576 + 16 * 32, 576 + 32 * 64 + 8 * 8]);
     expect(LEVELS.map((level) => VECTOR_AREA[level] % 64)).toEqual([0, 0, 0]);
   });
 });
