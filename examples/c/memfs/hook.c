@@ -113,8 +113,9 @@ static bool path_may_be_ours(const struct call *c, int dir, int path) {
   if (!path) return false;
   long from = dir ? c->a[dir - 1] : AT_FDCWD;
   if ((int)from == AT_FDCWD ? cwd != NULL : maybe_ours(from)) return true;
-  /* Only an absolute path can be, and few are: those that begin like the mount point, or may name a descriptor. */
-  if (user_read(first, (char *)c->a[path - 1], 5) < 2 || first[0] != '/') return false;
+  if (user_read(first, (char *)c->a[path - 1], 5) < 2) return false;
+  /* Others are, where they begin like the mount point, or may name a descriptor. */
+  if (first[0] != '/') return first[0] == strrchr(mount_point, '/')[1];
   return first[1] == mount_point[1] || first[1] == '/' || !strcmp(first, "/proc") || !strcmp(first, "/dev/");
 }
 

@@ -1,4 +1,5 @@
 /* From a path to a file. */
+#include <stdio.h>
 #include <stdlib.h>
 #include "memfs.h"
 
@@ -116,20 +117,42 @@ static struct inode *named_by_number(const char *path) {
   return fd < 0 || *end ? NULL : handle(fd);
 }
 
-long lookup_path(struct inode *from, const char *path, enum follow follow, struct place *p) {
+/** The path below `from`, whether it begins with a slash or not. */
+static long follow_from(struct inode *from, const char *path, enum follow follow, struct place *p) {
   struct walk w = {.links = 0};
   if (strlen(path) >= sizeof w.path) return -ENAMETOOLONG;
+  strcpy(w.path, path);
+  w.rest = w.path;
+  return is_dir(from) ? follow_path(&w, from, follow, p) : -ENOTDIR;
+}
+
+long lookup_path(struct inode *from, const char *path, enum follow follow, struct place *p) {
   if (follow == FOLLOW && (p->inode = named_by_number(path))) {
     p->dir = NULL;
     p->slash = false;
     return 0;
   }
-  strcpy(w.path, path);
-  w.rest = path[0] == '/' ? below_mount(w.path) : w.path;
-  if (!w.rest) return PASS;
-  if (path[0] == '/') return follow_path(&w, image->root, follow, p);
-  if (!from) return PASS;
-  return is_dir(from) ? follow_path(&w, from, follow, p) : -ENOTDIR;
+  if (path[0] == '/') {
+    from = image->root;
+    path = below_mount(path);
+  }
+  return from && path ? follow_from(from, path, follow, p) : PASS;
+}
+
+/** Whether a relative path may begin with the name of the mount point. */
+static bool may_name_mount_point(const char *path) {
+  const char *name = strrchr(mount_point, '/') + 1;
+  size_t n = strlen(name);
+  return strncmp(path, name, n) == 0 && (!path[n] || path[n] == '/');
+}
+
+/** Whether a directory of the kernel's is the one that the mount point would be in. */
+static bool is_parent(long dirfd) {
+  char link[40] = "/proc/self/cwd", path[PATH_MAX];
+  if ((int)dirfd != AT_FDCWD) sprintf(link, "/proc/self/fd/%d", (int)dirfd);
+  long n = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path);
+  long parent = strrchr(mount_point, '/') - mount_point;
+  return n == (parent ? parent : 1) && memcmp(path, mount_point, (size_t)n) == 0;
 }
 
 long lookup(long dirfd, const void *path, enum follow follow, struct place *p) {
@@ -139,5 +162,7 @@ long lookup(long dirfd, const void *path, enum follow follow, struct place *p) {
   struct inode *from = NULL;
   if (text[0] != '/') from = (int)dirfd == AT_FDCWD ? cwd : handle(dirfd);
   if (!n && from) return -ENOENT;
+  if (!from && may_name_mount_point(text) && is_parent(dirfd))
+    return follow_from(image->root, text + strlen(strrchr(mount_point, '/') + 1), follow, p);
   return lookup_path(from, text, follow, p);
 }

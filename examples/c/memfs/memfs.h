@@ -119,7 +119,7 @@ struct place {
 enum follow { FOLLOW, NOFOLLOW, NAME };
 /** 0: inside; OUTSIDE: it leads out again; PASS: it does not begin inside; or -errno. `path` is the program's. */
 long lookup(long dirfd, const void *path, enum follow follow, struct place *p);
-/** The same for a path of our own. */
+/** As lookup, for a path of our own. */
 long lookup_path(struct inode *from, const char *path, enum follow follow, struct place *p);
 
 /* ── content.c: of a regular file ──────────────────────────────────────────────────────────────────────────────── */
