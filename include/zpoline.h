@@ -34,6 +34,12 @@ typedef long (*zpoline_fn)(long nr, long a1, long a2, long a3, long a4, long a5,
 __attribute__((visibility("default"))) int __hook_init(long placeholder, void *slot);
 __attribute__((visibility("default"))) long hook_entry(unsigned long sysno, struct user_regs_struct *regs);
 
+/**
+ * A hook that defines this as 1 is also called for the calls of signal handlers that have interrupted the hook itself. It
+ * then holds no lock that it would want once more. Without it, such calls are made without the hook.
+ */
+extern __attribute__((visibility("default"))) int zpoline_reentrant;
+
 /** For __hook_init: the function that makes the original call. */
 static inline zpoline_fn zpoline_next(void *slot) {
   return *(zpoline_fn *)slot;

@@ -23,6 +23,8 @@ struct counters {
 };
 
 static zpoline_fn next;
+/** Nothing here minds being interrupted by a signal handler that makes calls: they are to be seen, too. */
+int zpoline_reentrant = 1;
 static int out;
 static _Atomic(struct counters *) all;
 /** Initial-exec: the thread library has set it up with the thread, so its first use allocates nothing. */

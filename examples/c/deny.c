@@ -19,6 +19,8 @@
 #include "zpoline.h"
 
 static zpoline_fn next;
+/** Nothing here minds being interrupted by a signal handler that makes calls: they are to be seen, too. */
+int zpoline_reentrant = 1;
 static int out;
 static char list[PATH_MAX];
 

@@ -11,6 +11,8 @@
 #include "zpoline.h"
 
 static zpoline_fn next;
+/** Nothing here minds being interrupted by a signal handler that makes calls: they are to be seen, too. */
+int zpoline_reentrant = 1;
 /** A standard error of our own: the program may close its, or open another file as number 2. */
 static int out;
 

@@ -44,11 +44,12 @@ static long find_program(struct call *c) {
 
 /** execve and execveat, not between enter() and leave(). */
 long on_exec(struct call *c) {
-  char variable[sizeof VARIABLE + PATH_MAX] = VARIABLE;
+  char variable[sizeof VARIABLE + PATH_MAX] = VARIABLE, outside[PATH_MAX];
   int which = c->nr == SYS_execveat ? 3 : 2;
   char **given = (char **)c->a[which];
   char *environment[MOST + 2];
   size_t n = 0;
+  c->outside = outside;
   uint64_t mask = enter();
   long r = find_program(c);
   long length = cwd ? dir_path(cwd, variable + strlen(VARIABLE), PATH_MAX) : 0;

@@ -5,6 +5,8 @@
 #include "memfs.h"
 
 static zpoline_fn next;
+/** A signal handler that interrupts the hook finds the files as well: what must not be interrupted blocks signals. */
+int zpoline_reentrant = 1;
 
 long pass(const struct call *c) { return next(c->nr, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]); }
 
@@ -149,20 +151,30 @@ static void after(const struct call *c, long result) {
   if (result == 0 && is_fork(c->nr, a)) process_begins();
 }
 
+/**
+ * Not inlined: calls that are not ours should need little stack. In a signal handler the hook may be on the program's
+ * alternate one.
+ */
+__attribute__((noinline)) static long serve(struct call *c, const struct row *row) {
+  char outside[PATH_MAX];
+  c->outside = outside;
+  uint64_t mask = enter();
+  long answer = row->handler(c);
+  leave(mask);
+  return answer == PASS && c->changed ? pass(c) : answer;
+}
+
 static long hook(long nr, long a1, long a2, long a3, long a4, long a5, long a6) {
-  struct call c = {.nr = nr, .a = {a1, a2, a3, a4, a5, a6}, .changed = false};
+  struct call c = {.nr = nr, .a = {a1, a2, a3, a4, a5, a6}};
   if (nr == SYS_execve || nr == SYS_execveat) return on_exec(&c);
   if (nr == SYS_getcwd) return cwd ? on_getcwd(&c) : pass(&c);
-  struct call modern = {.nr = nr, .a = {a1, a2, a3, a4, a5, a6}, .changed = false};
+  struct call modern = c;
   modernise(&modern);
   bool known = (unsigned long)modern.nr < sizeof rows / sizeof *rows && rows[modern.nr].handler;
   const struct row *row = &rows[known ? modern.nr : 0];
   if (known && may_be_ours(&modern, row)) {
-    uint64_t mask = enter();
-    long answer = row->handler(&modern);
-    leave(mask);
+    long answer = serve(&modern, row);
     if (answer != PASS) return answer;
-    if (modern.changed) return pass(&modern);
   }
   before(&c);
   long result = pass(&c);

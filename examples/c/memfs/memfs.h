@@ -38,8 +38,8 @@
 struct call {
   long nr;
   long a[6];
-  bool changed;           /* and has to be passed on as it is now */
-  char outside[PATH_MAX]; /* for a path that leads out of the file system */
+  bool changed;  /* and has to be passed on as it is now */
+  char *outside; /* PATH_MAX bytes for a path that leads out of the file system */
 };
 
 /** The call as the program would make it, by the next function. */
