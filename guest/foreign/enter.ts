@@ -10,6 +10,8 @@
 import {
   ACTION_RECORD,
   ACTION_SPECIAL,
+  FRAME_CANCEL,
+  FRAME_PLAN,
   FRAME_TO_PROGRAM,
   GAP_HOOK_REENTERED,
   HOOK_STACK_SIZE,
@@ -61,7 +63,8 @@ export function enterHook(f: Frame, action: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function setCallSp(f: Frame, value: usize): void {
-  store<usize>(changetype<usize>(f), value, offsetof<Frame>("plan0"));
+  store<usize>(changetype<usize>(f), value, FRAME_PLAN);
+  store<usize>(changetype<usize>(f), 0, FRAME_CANCEL);
 }
 
 /** Called by the stub after the hook, for a call that is recorded. */

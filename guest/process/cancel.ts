@@ -11,7 +11,9 @@ import {
   CANCEL_RETURN,
   CANCEL_SP,
   CANCEL_TSC,
+  FRAME_CANCEL,
   VERDICT_CALL_EXIT,
+  VERDICT_HOOK,
   VERDICT_SKIP,
 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
@@ -22,17 +24,24 @@ import { EINTR, SYS_CLOSE } from "../std/sys";
 declare function zp_cancel_return(): usize;
 
 const FLAG: usize = 8;
+const SYSCALL_SIZE: usize = 2;
 /** glibc: CANCELED_BITMASK (nptl/descr.h). */
 const CANCELED_BIT: u32 = 8;
 
 /**
- * After the enter hook has said `verdict`. A thread that was cancelled meanwhile does not make the call: with -EINTR the
- * caller looks at the flag again. (It does not for close, which must be made.)
+ * Whether the thread was cancelled since it looked. Then the call is not made: with -EINTR the caller looks at the flag
+ * again. (It does not for close, which must be made.)
  */
-export function atCancellationPoint(f: Frame, verdict: u32): u32 {
-  if (verdict > <u32>VERDICT_CALL_EXIT) return verdict;
+export function isCancelled(f: Frame): bool {
   const flag = load<u32>(load<usize>(f.sp + FLAG));
-  if ((flag == 1 || flag & CANCELED_BIT) && <u32>f.nr != <u32>SYS_CLOSE) {
+  return (flag == 1 || (flag & CANCELED_BIT) != 0) && <u32>f.nr != <u32>SYS_CLOSE;
+}
+
+/** After the enter hook has said `verdict`. A C hook makes the call by the `syscall` at the site, too (zp_next). */
+export function atCancellationPoint(f: Frame, verdict: u32): u32 {
+  if (verdict == VERDICT_HOOK) store<usize>(changetype<usize>(f), f.ip - SYSCALL_SIZE, FRAME_CANCEL);
+  if (verdict > <u32>VERDICT_CALL_EXIT) return verdict;
+  if (isCancelled(f)) {
     f.result = -EINTR;
     return VERDICT_SKIP;
   }

@@ -2,7 +2,7 @@
  * A thread that unmaps the stack that it stands on, and then ends (musl's detached threads do). Its last system calls are
  * made without a stack; at a rewritten site `call` needs one. So the thread gets another one from us.
  */
-import { THREAD_RETURN, THREAD_STACK } from "../../src/image/layout";
+import { FRAME_TO_PROGRAM, THREAD_RETURN, THREAD_STACK } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { gsLoad64, gsStore64 } from "../std/raw";
 import { own } from "./own";
@@ -14,7 +14,7 @@ const SPARE_SIZE: usize = 16384;
 
 /** Whether a munmap takes away memory that the stub itself stands on. */
 export function unmapsOwnStack(f: Frame): bool {
-  return f.a0 < <u64>f.sp && f.a0 + f.a1 > <u64>changetype<usize>(f);
+  return f.a0 < <u64>f.sp && f.a0 + f.a1 > <u64>(f.sp - FRAME_TO_PROGRAM);
 }
 
 /**

@@ -39,6 +39,7 @@ import {
   ACTION_NUMBERS,
   ACTION_SPECIAL,
   FRAME_ARGS,
+  FRAME_CANCEL,
   FRAME_COOKIE,
   FRAME_FLAGS,
   FRAME_IP,
@@ -185,15 +186,34 @@ function abandon(a: StubAssembler): void {
 }
 
 /** The hook waits in the kernel, on the stack pointer that enter.ts has chosen: handlers see the program's stack. */
-function realCall(a: StubAssembler): void {
+function realCall(a: StubAssembler, atSite = false): void {
   a.mov(64, rcx, gs(THREAD_HOOK_CALL_SP));
   a.test(64, rcx, rcx);
   a.cmov("e", 64, rcx, rsp);
   a.mov(64, gs(THREAD_HOOK_NEXT_SP), rsp);
   a.mov(64, rsp, rcx);
   a.mov(64, gs(THREAD_HOOK_IN), 0);
+  if (atSite) throughCancellationPoint(a);
   a.op("syscall");
+  if (atSite) a.mark("zp_cancel_returned");
   backInHook(a);
+}
+
+/**
+ * Where the hook was called for a cancellation point of the C library (guest/process/cancel.ts), the `syscall` there makes
+ * the call, and returns by `ret`. The stack is aligned for the function that a cancelled thread goes on with.
+ */
+function throughCancellationPoint(a: StubAssembler): void {
+  a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
+  a.mov(64, r11, mem(r11, LEVEL_FRAME + FRAME_CANCEL));
+  const usual = a.label();
+  a.test(64, r11, r11);
+  a.jcc("e", usual);
+  a.and(64, rsp, -16);
+  a.lea(64, rcx, symbol("zp_cancel_returned"));
+  a.push(rcx);
+  a.jmp(r11);
+  a.bind(usual);
 }
 
 function backInHook(a: StubAssembler): void {
@@ -215,6 +235,9 @@ function next(a: StubAssembler): void {
   a.sub(64, rax, rsp);
   a.cmp(64, rax, HOOK_STACK_SIZE);
   a.jcc("ae", elsewhere);
+  a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
+  a.cmp(64, mem(r11, LEVEL_FRAME + FRAME_CANCEL), 0);
+  a.jcc("ne", special);
   a.mov(32, rax, rdi);
   a.cmp(32, rax, ACTION_NUMBERS);
   a.jcc("ae", plain);
@@ -258,7 +281,7 @@ function next(a: StubAssembler): void {
   a.jcc("e", raw);
   loadArguments(a);
   a.mov(64, rax, slot(FRAME_NR));
-  realCall(a);
+  realCall(a, true);
   const returned = a.bind();
   a.mov(64, slot(FRAME_RESULT), rax);
   a.mov(64, rdi, rsp);

@@ -20,6 +20,8 @@ export const FRAME_TSC = 72;
 export const FRAME_COOKIE = 80;
 /** Six u32: sizes planned for the payloads of the arguments, between measuring and copying. */
 export const FRAME_PLAN = 88;
+/** In a frame that goes to a C hook: address of the `syscall` of a cancellation point, elsewhere 0. */
+export const FRAME_CANCEL = 96;
 /** The program's stack pointer at the call site. */
 export const FRAME_SP = 112;
 /** Address after the call site: where the stub goes on. */

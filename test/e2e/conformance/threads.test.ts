@@ -9,7 +9,7 @@ const withBoth = (name: string, source: string, musl: Partial<Case> = {}): Case[
 
 sameAsNatively([
   ...withBoth("64 at once, tiny stacks, thread-local data, forks, clone by hand", "threads.c"),
-  ...withBoth("detached", "detached.c", { notWithHook: true }),
-  ...withBoth("cancelled while blocked in a call", "cancel.c", { notWithHook: true }),
-  { name: "munmap of the own stack", source: "ownstack.c", notWithHook: true },
+  ...withBoth("detached", "detached.c"),
+  ...withBoth("cancelled while blocked in a call", "cancel.c"),
+  { name: "munmap of the own stack", source: "ownstack.c" },
 ]);
