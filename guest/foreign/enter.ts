@@ -23,14 +23,10 @@ import { Frame } from "../hook/frame";
 import { currentThread, ThreadBlock } from "../process/thread";
 import { recordEnter, recordExit, recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
-import { call0, syscall6 } from "../std/raw";
+import { rdfsbase, syscall6 } from "../std/raw";
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_GETTID, SYS_MMAP, SYS_MPROTECT } from "../std/sys";
 import { isLoaderCode, sharesLibrary } from "./load";
 import { prepareThread } from "./stack";
-
-// @ts-ignore: decorator
-@external("symbol", "zp_fs_base")
-declare function zp_fs_base(): usize;
 
 /** Whether the fs base can be read by an instruction (set at start-up). */
 let readsFsBase: bool = false;
@@ -43,7 +39,7 @@ export function useFsBase(): void {
 /** Called for every number that the C hook gets; answers VERDICT_HOOK with the stack to use in the frame. */
 export function enterHook(f: Frame, action: u32): u32 {
   const thread = currentThread();
-  if (readsFsBase && <usize>call0(zp_fs_base()) != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
+  if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
   if (thread.hookIn && !isAbandoned(thread, f)) return reenter(f, action);
   f.tsc = 0;
   if (!thread.hookReady) prepareThread(thread);
@@ -124,6 +120,6 @@ function reenter(f: Frame, action: u32): u32 {
  */
 function isOurThread(thread: ThreadBlock): bool {
   if (syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0) != <i64>thread.tid) return false;
-  thread.fsBase = <usize>call0(zp_fs_base());
+  thread.fsBase = <usize>rdfsbase();
   return true;
 }

@@ -59,13 +59,14 @@ import {
 import { actionOf } from "./actions";
 import { Frame } from "./frame";
 
-const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_HOOK;
+const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL;
 
 /**
  * Called by the stub before the call, with the ACTION_* bits of the number, which it has looked up; answers a VERDICT_*.
  * Short, and in need of no register to save.
  */
 export function on_enter(f: Frame, action: u32): u32 {
+  if (action & ACTION_HOOK) return enterHook(f, action);
   if (action & WATCHED) return on_watched(f, action);
   f.result = 0;
   return action & ACTION_CONSTANT ? VERDICT_SKIP : VERDICT_CALL;
@@ -78,7 +79,6 @@ export function on_enter_any(f: Frame): u32 {
 
 /** The rest of on_enter. An export, so that it stays a function of its own. */
 export function on_watched(f: Frame, action: u32): u32 {
-  if (action & ACTION_HOOK) return enterHook(f, action);
   let verdict: u32 = VERDICT_CALL;
   if (action & ACTION_RECORD) {
     recordEnter(f);

@@ -46,6 +46,11 @@ export declare function gsXchg64(offset: u32, value: u64): u64;
 @external("zpoline", "wrgsbase")
 export declare function wrgsbase(base: u64): void;
 
+/** The fs base (`rdfsbase`); needs AT_HWCAP2 bit 1. */
+// @ts-ignore: decorator
+@external("zpoline", "rdfsbase")
+export declare function rdfsbase(): u64;
+
 /** Full memory barrier (`mfence`): what was written before is seen by all processors before anything after it is done. */
 // @ts-ignore: decorator
 @external("zpoline", "fence")

@@ -278,7 +278,8 @@ class Generator {
         a.op(inst.op);
         return;
       case "wrgsbase":
-        a.segmentBase("wrgsbase", this.#reg(inst.a));
+      case "rdfsbase":
+        a.segmentBase(inst.op, this.#reg(inst.a));
         return;
       case "trapif": {
         const label = a.label();

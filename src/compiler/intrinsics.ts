@@ -21,6 +21,7 @@ export const INTRINSICS: ReadonlyMap<string, Intrinsic> = new Map([
   ["gs_xadd64", row("gsxadd", "iI>I", true)],
   ["gs_xchg64", row("gsxchg", "iI>I", true)],
   ["wrgsbase", row("wrgsbase", "I>")],
+  ["rdfsbase", row("rdfsbase", ">I")],
   ["call0", row("callptr", "I>I")],
   ["call1", row("callptr", "II>I")],
   ["call2", row("callptr", "III>I")],

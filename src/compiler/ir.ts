@@ -16,7 +16,7 @@ export type Bits = 8 | 16 | 32 | 64;
  * - `call` (!) symbol; `calltable` (!) table index last, `imm` its type number + 1; `callptr` (!) address first
  * - `copy` (!) to, from, length; `fill` (!) to, byte, length
  * - `syscall` (!) number and six arguments; `rdtsc` (!), `pause` (!), `fence` (!)
- * - `gsload`, `gsstore`, `gsxadd`, `gsxchg` (!) at gs:imm; `wrgsbase` (!)
+ * - `gsload`, `gsstore`, `gsxadd`, `gsxchg` (!) at gs:imm; `wrgsbase` (!); `rdfsbase` (!)
  */
 export type Op =
   | BinaryOp
@@ -44,7 +44,8 @@ export type Op =
   | "gsstore"
   | "gsxadd"
   | "gsxchg"
-  | "wrgsbase";
+  | "wrgsbase"
+  | "rdfsbase";
 
 export interface Value {
   readonly id: number;
@@ -131,6 +132,7 @@ const EFFECTS: ReadonlySet<Op> = new Set<Op>([
   "gsxadd",
   "gsxchg",
   "wrgsbase",
+  "rdfsbase",
 ]);
 
 const DIVISIONS: ReadonlySet<Op> = new Set<Op>(["div_s", "div_u", "rem_s", "rem_u"]);

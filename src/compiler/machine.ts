@@ -69,6 +69,7 @@ const MODES = {
   pause: "--",
   mfence: "--",
   wrgsbase: "u-",
+  rdfsbase: "d-",
   undef: "d-", // no code: the register holds anything
   trapif: "--",
   jump: "--",

@@ -579,6 +579,9 @@ export function emitValue(s: Selection, value: Value): void {
     case "wrgsbase":
       s.emit("wrgsbase", 64, reg(s.use(args[0]!)));
       return;
+    case "rdfsbase":
+      s.emit("rdfsbase", 64, reg(to));
+      return;
     case "gsload":
       s.emit("mov", 64, reg(to), { kind: "mem", gs: true, disp: Number(value.imm) });
       return;

@@ -351,7 +351,6 @@ export function hookStub(): ObjectFile {
   hook(a);
   abandon(a);
   next(a);
-  fsBase(a);
   vectorsLeave(a);
   fault(a);
   a.placeRare();
@@ -364,14 +363,6 @@ export function hookStub(): ObjectFile {
       ...["zp_hook_function", "zp_vectors_save", "zp_vectors_restore"].map(pointer),
     ],
   };
-}
-
-/** `u64 zp_fs_base()`: needs AT_HWCAP2 bit 1. */
-function fsBase(a: StubAssembler): void {
-  a.mark("zp_fs_base");
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-  a.segmentBase("rdfsbase", rax);
-  a.op("ret");
 }
 
 /** For hooks that use no vector or x87 registers: nothing to save. */

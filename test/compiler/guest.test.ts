@@ -8,7 +8,7 @@ import { data } from "./units.ts";
 
 const LANGUAGE = `
 import { syscall6, rdtsc, pause } from "./std/raw";
-import { gsLoad64, gsStore64, gsXadd64, gsXchg64, wrgsbase, call1, call3 } from "./std/raw";
+import { gsLoad64, gsStore64, gsXadd64, gsXchg64, wrgsbase, rdfsbase, call1, call3 } from "./std/raw";
 // @ts-ignore: decorator
 @external("zpoline", "fence") declare function fence(): void;
 import { cstr } from "./std/cstr";
@@ -48,7 +48,7 @@ export function arch(base: u64): u64 {
   gsStore64(8, 5);
   const old = gsXadd64(8, 10);
   const then = gsXchg64(8, 100);
-  return old * 1000000 + then * 1000 + gsLoad64(8);
+  return old * 1000000 + then * 1000 + gsLoad64(8) + rdfsbase();
 }
 export function throughTemplate(x: u64): u64 { return call1(template(), x); }
 export function throughOwn(x: u64): u64 { return call1(squareAddress(), x) + call3(template(), x, 0, 0); }
