@@ -16,7 +16,7 @@ struct inode *cwd;
 void cwd_inherit(void) {
   for (char **at = environ; at && *at; at++) {
     if (strncmp(*at, VARIABLE, strlen(VARIABLE)) != 0) continue;
-    struct place p;
+    static struct place p;
     if (lookup_path(NULL, *at + strlen(VARIABLE), FOLLOW, &p) == 0 && p.inode && is_dir(p.inode)) cwd = p.inode;
     while ((*at = at[1])) at++;
     return;
@@ -24,8 +24,7 @@ void cwd_inherit(void) {
 }
 
 long on_getcwd(struct call *c) {
-  char path[PATH_MAX];
-  if (!cwd) return PASS;
+  static char path[PATH_MAX];
   long n = dir_path(cwd, path, sizeof path);
   if (n < 0) return n;
   if (n > c->a[1]) return -ERANGE;
@@ -34,7 +33,7 @@ long on_getcwd(struct call *c) {
 
 /** Programs cannot be executed from here. PASS: it lies elsewhere, perhaps where c says now. */
 static long find_program(struct call *c) {
-  struct place p;
+  static struct place p;
   bool at = c->nr == SYS_execveat;
   long r = lookup(at ? c->a[0] : AT_FDCWD, (void *)c->a[at], FOLLOW, &p);
   if (r == OUTSIDE) return pass_outside(c, at, &p);

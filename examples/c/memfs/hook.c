@@ -16,6 +16,7 @@ struct row {
   unsigned char fd, other_fd;     /* descriptors */
   unsigned char dir, path;        /* a path, and the directory that it begins at (0: the working directory) */
   unsigned char other_dir, other_path;
+  bool about_cwd; /* ours if the working directory is */
 };
 
 static const struct row rows[] = {
@@ -40,6 +41,7 @@ static const struct row rows[] = {
     [SYS_truncate] = {on_truncate, .path = 1},
     [SYS_statfs] = {on_statfs, .path = 1},
     [SYS_chdir] = {on_chdir, .path = 1},
+    [SYS_getcwd] = {on_getcwd, .about_cwd = true},
     [SYS_chroot] = {on_refused_path, .path = 1},
     [SYS_setxattr] = {on_refused_path, .path = 1},
     [SYS_lsetxattr] = {on_refused_path, .path = 1},
@@ -122,6 +124,7 @@ static bool path_may_be_ours(const struct call *c, int dir, int path) {
 }
 
 static bool may_be_ours(const struct call *c, const struct row *row) {
+  if (row->about_cwd) return cwd != NULL;
   return (row->fd && maybe_ours(c->a[row->fd - 1])) || (row->other_fd && maybe_ours(c->a[row->other_fd - 1])) ||
          path_may_be_ours(c, row->dir, row->path) || path_may_be_ours(c, row->other_dir, row->other_path);
 }
@@ -167,7 +170,6 @@ __attribute__((noinline)) static long serve(struct call *c, const struct row *ro
 static long hook(long nr, long a1, long a2, long a3, long a4, long a5, long a6) {
   struct call c = {.nr = nr, .a = {a1, a2, a3, a4, a5, a6}};
   if (nr == SYS_execve || nr == SYS_execveat) return on_exec(&c);
-  if (nr == SYS_getcwd) return cwd ? on_getcwd(&c) : pass(&c);
   struct call modern = c;
   modernise(&modern);
   bool known = (unsigned long)modern.nr < sizeof rows / sizeof *rows && rows[modern.nr].handler;

@@ -32,7 +32,7 @@ static long leads_out(struct place *p, const char *from, const char *rest) {
 
 /** ".." of the root: the directory that the mount point would be in. */
 static long above_root(struct place *p, const char *rest) {
-  char above[PATH_MAX];
+  static char above[PATH_MAX];
   strcpy(above, mount_point);
   char *last = strrchr(above, '/');
   last[last == above] = 0;
@@ -119,7 +119,8 @@ static struct inode *named_by_number(const char *path) {
 
 /** The path below `from`, whether it begins with a slash or not. */
 static long follow_from(struct inode *from, const char *path, enum follow follow, struct place *p) {
-  struct walk w = {.links = 0};
+  static struct walk w;
+  w.links = 0;
   if (strlen(path) >= sizeof w.path) return -ENAMETOOLONG;
   strcpy(w.path, path);
   w.rest = w.path;
@@ -148,7 +149,8 @@ static bool may_name_mount_point(const char *path) {
 
 /** Whether a directory of the kernel's is the one that the mount point would be in. */
 static bool is_parent(long dirfd) {
-  char link[40] = "/proc/self/cwd", path[PATH_MAX];
+  char link[40] = "/proc/self/cwd";
+  static char path[PATH_MAX];
   if ((int)dirfd != AT_FDCWD) sprintf(link, "/proc/self/fd/%d", (int)dirfd);
   long n = raw(SYS_readlinkat, AT_FDCWD, link, path, sizeof path);
   long parent = strrchr(mount_point, '/') - mount_point;
@@ -156,7 +158,7 @@ static bool is_parent(long dirfd) {
 }
 
 long lookup(long dirfd, const void *path, enum follow follow, struct place *p) {
-  char text[PATH_MAX];
+  static char text[PATH_MAX];
   long n = user_string(text, sizeof text, path);
   if (n < 0) return PASS; /* the kernel gives the error */
   struct inode *from = NULL;

@@ -50,7 +50,7 @@ long pass(const struct call *c);
 /* ── image.c ────────────────────────────────────────────────────────────────────────────────────────────────────────
  * The image lies at the same address in every process, so pointers into it mean the same in all of them. Between
  * enter() and leave() a thread has the image for itself, and no signal handler runs in it: it could jump out, and never
- * leave.
+ * leave. So static variables are as good as those on the stack, of which a handler's may be small.
  */
 struct image {
   uint64_t id; /* 0: not made yet */

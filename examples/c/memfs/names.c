@@ -48,7 +48,7 @@ static void replace(struct place *to, struct inode *i) {
 }
 
 long on_renameat2(struct call *c) {
-  struct place from, to;
+  static struct place from, to;
   long flags = c->a[4], r = find_both(c, NAME, &from, &to);
   if (r) return r;
   struct inode *i = from.inode, *old = to.inode;
@@ -67,7 +67,7 @@ long on_renameat2(struct call *c) {
 }
 
 long on_linkat(struct call *c) {
-  struct place from, to;
+  static struct place from, to;
   long r = find_both(c, c->a[4] & AT_SYMLINK_FOLLOW ? FOLLOW : NAME, &from, &to);
   if (r) return r;
   if (is_dir(from.inode)) return -EPERM;
@@ -76,8 +76,8 @@ long on_linkat(struct call *c) {
 }
 
 long on_symlinkat(struct call *c) {
-  struct place p;
-  char target[PATH_MAX];
+  static struct place p;
+  static char target[PATH_MAX];
   long n = user_string(target, sizeof target, (void *)c->a[0]);
   if (n <= 0) return n ? n : -ENOENT;
   long r = lookup(c->a[1], (void *)c->a[2], NAME, &p);

@@ -59,14 +59,14 @@ static enum follow follows(int flags) {
 }
 
 long on_openat(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find(c, 0, 1, follows((int)c->a[2]), &p);
   return r ? r : open_found(&p, (int)c->a[2], (uint32_t)c->a[3]);
 }
 
 /** RESOLVE_… is not looked at. */
 long on_openat2(struct call *c) {
-  struct place p;
+  static struct place p;
   struct open_how how;
   if (user_read(&how, (void *)c->a[2], sizeof how) != sizeof how) return PASS;
   long r = find(c, 0, 1, follows((int)how.flags), &p);
@@ -74,14 +74,14 @@ long on_openat2(struct call *c) {
 }
 
 long on_mkdirat(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find(c, 0, 1, NAME, &p);
   return r ? r : create(&p, S_IFDIR | ((uint32_t)c->a[2] & 01777));
 }
 
 /** Devices, sockets and pipes are the kernel's. */
 long on_mknodat(struct call *c) {
-  struct place p;
+  static struct place p;
   uint32_t mode = (uint32_t)c->a[2];
   long r = find(c, 0, 1, NAME, &p);
   if (r) return r;
@@ -90,7 +90,7 @@ long on_mknodat(struct call *c) {
 }
 
 long on_unlinkat(struct call *c) {
-  struct place p;
+  static struct place p;
   bool directory = c->a[2] & AT_REMOVEDIR;
   long r = find_existing(c, 0, 1, NAME, &p);
   if (r) return r;
@@ -105,7 +105,7 @@ long on_unlinkat(struct call *c) {
 }
 
 long on_readlinkat(struct call *c) {
-  struct place p;
+  static struct place p;
   char first;
   if (user_read(&first, (void *)c->a[1], 1) == 1 && !first) {
     p.inode = handle(c->a[0]);
@@ -121,7 +121,7 @@ long on_readlinkat(struct call *c) {
 
 /** Everybody may read and write, as root may elsewhere; to execute, somebody must. */
 long on_faccessat(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, 0, 1, FOLLOW, &p);
   if (r) return r;
   return (c->a[2] & X_OK) && !is_dir(p.inode) && !(p.inode->mode & 0111) ? -EACCES : 0;
@@ -142,7 +142,7 @@ long set_owner(struct inode *i, long uid, long gid) {
 }
 
 long on_fchmodat(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, 0, 1, FOLLOW, &p);
   return r ? r : set_mode(p.inode, c->a[2]);
 }
@@ -150,7 +150,7 @@ long on_fchmodat(struct call *c) {
 static enum follow nofollow(long flags) { return flags & AT_SYMLINK_NOFOLLOW ? NOFOLLOW : FOLLOW; }
 
 long on_fchownat(struct call *c) {
-  struct place p;
+  static struct place p;
   char first;
   if ((c->a[4] & AT_EMPTY_PATH) && user_read(&first, (void *)c->a[1], 1) == 1 && !first) {
     p.inode = handle(c->a[0]);
@@ -166,7 +166,7 @@ static void set_time(struct timespec *t, struct timespec wanted, struct timespec
 }
 
 long on_utimensat(struct call *c) {
-  struct place p;
+  static struct place p;
   struct timespec times[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}}, now;
   if (!c->a[1]) {
     p.inode = handle(c->a[0]);
@@ -184,7 +184,7 @@ long on_utimensat(struct call *c) {
 }
 
 long on_truncate(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, -1, 0, FOLLOW, &p);
   if (r) return r;
   if (!is_file(p.inode)) return is_dir(p.inode) ? -EISDIR : -EINVAL;
@@ -192,7 +192,7 @@ long on_truncate(struct call *c) {
 }
 
 long on_chdir(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, -1, 0, FOLLOW, &p);
   if (r) return r;
   if (!is_dir(p.inode)) return -ENOTDIR;
@@ -203,13 +203,13 @@ long on_chdir(struct call *c) {
 
 /** Extended attributes, watching, mounting, …: there is no such thing here. */
 long on_refused_path(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, -1, 0, FOLLOW, &p);
   return r ? r : -EOPNOTSUPP;
 }
 
 long on_refused_at(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = find_existing(c, 0, 1, FOLLOW, &p);
   return r ? r : -EOPNOTSUPP;
 }

@@ -77,7 +77,7 @@ static bool means_descriptor(const void *path, long flags) {
 }
 
 static long stat_at(struct call *c, long flags, long (*give)(const struct inode *, void *), void *to) {
-  struct place p;
+  static struct place p;
   if (means_descriptor((void *)c->a[1], flags)) {
     const struct inode *i = (int)c->a[0] == AT_FDCWD ? cwd : handle(c->a[0]);
     return i ? give(i, to) : PASS;
@@ -98,7 +98,7 @@ long on_fstat(struct call *c) {
 }
 
 long on_statfs(struct call *c) {
-  struct place p;
+  static struct place p;
   long r = lookup(AT_FDCWD, (void *)c->a[0], FOLLOW, &p);
   if (r == OUTSIDE) return pass_outside(c, 0, &p);
   if (r) return r;
@@ -133,7 +133,7 @@ long on_getdents64(struct call *c) {
   struct inode *dir = handle(c->a[0]);
   if (!dir) return PASS;
   if (!is_dir(dir)) return -ENOTDIR;
-  static struct listing l; /* between enter() and leave() */
+  static struct listing l;
   l.used = 0;
   l.room = (uint32_t)c->a[2] < sizeof l.buffer ? (uint32_t)c->a[2] : sizeof l.buffer;
   int64_t at = raw(SYS_lseek, c->a[0], 0, SEEK_CUR, 0);

@@ -43,7 +43,7 @@ static long one(struct call *c, long position, bool writes) {
 }
 
 static long many(struct call *c, long position, bool writes) {
-  struct iovec parts[IOV_MAX];
+  static struct iovec parts[IOV_MAX];
   size_t count = (size_t)c->a[2];
   if (count > IOV_MAX) return -EINVAL;
   if (user_read(parts, (void *)c->a[1], count * sizeof *parts) != (long)(count * sizeof *parts)) return -EFAULT;

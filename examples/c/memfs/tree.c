@@ -83,7 +83,7 @@ void orphan(struct inode *i) {
 
 /** The absolute path of a directory; its length with the NUL, or -errno. */
 long dir_path(const struct inode *dir, char *to, size_t room) {
-  char path[PATH_MAX];
+  static char path[PATH_MAX];
   size_t at = sizeof path - 1;
   path[at] = 0;
   while (dir != image->root) {
