@@ -15,6 +15,7 @@ import {
   SYS_MMAP,
   SYS_MPROTECT,
   SYS_SIGALTSTACK,
+  unmapPages,
 } from "../std/sys";
 
 const GUARD: usize = 4096;
@@ -46,13 +47,14 @@ function mapStack(): usize {
   const pages = syscall6(SYS_MMAP, 0, size, PROT_NONE, flags, <u64>-1, 0);
   if (failed(pages)) return 0;
   const top = <usize>pages + size;
-  open(<usize>pages + GUARD, HOOK_ALTERNATE_SIZE);
-  open(top - HOOK_STACK_SIZE, HOOK_STACK_SIZE);
-  return top;
+  if (open(<usize>pages + GUARD, HOOK_ALTERNATE_SIZE) && open(top - HOOK_STACK_SIZE, HOOK_STACK_SIZE)) return top;
+  unmapPages(<usize>pages, size);
+  return 0;
 }
 
-function open(address: usize, size: usize): void {
-  syscall6(SYS_MPROTECT, address, size, PROT_READ | PROT_WRITE, 0, 0, 0);
+/** False where a process has as many mappings as it may have (vm.max_map_count): each change of protection adds one. */
+function open(address: usize, size: usize): bool {
+  return !failed(syscall6(SYS_MPROTECT, address, size, PROT_READ | PROT_WRITE, 0, 0, 0));
 }
 
 /** Where the alternate signal stack of ours ends: right below the guard of the hook's stack. */

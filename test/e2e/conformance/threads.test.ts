@@ -11,5 +11,6 @@ sameAsNatively([
   ...withBoth("64 at once, tiny stacks, thread-local data, forks, clone by hand", "threads.c"),
   ...withBoth("detached", "detached.c"),
   ...withBoth("cancelled while blocked in a call", "cancel.c"),
+  { name: "hardly any mapping left", source: "most-mappings.c" },
   { name: "munmap of the own stack", source: "ownstack.c" },
 ]);
