@@ -169,10 +169,10 @@ export function specialExit(f: Frame): void {
   if (nr == SYS_MMAP) {
     if (f.a3 & MAP_FIXED) mappingsChanged();
     if (!(f.a3 & MAP_ANONYMOUS)) forgetSites(<usize>f.result, <usize>(f.result + f.a1));
-    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.result, <usize>f.a1);
+    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.result, <usize>f.a1, true);
   } else if (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) {
     mappingsChanged();
-    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.a0, <usize>f.a1);
+    if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.a0, <usize>f.a1, false);
   } else if (nr == SYS_ARCH_PRCTL) {
     hideGs(f);
   } else if (nr == SYS_IO_URING_SETUP) {

@@ -109,7 +109,7 @@ function make(f: Frame, start: usize, length: usize): i64 {
   const result = syscall6(f.nr, start, length, f.a2, f.a3, f.a4, f.a5);
   const nr = <u64>(<u32>f.nr);
   if (!failed(result) && (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) && f.a2 & PROT_EXEC) {
-    mappedExecutable(start, length);
+    mappedExecutable(start, length, false);
   }
   return result;
 }

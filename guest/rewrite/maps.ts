@@ -9,7 +9,7 @@ import { closeFile, failed, mapPages, O_CLOEXEC, O_RDONLY, openFile, SYS_READ, u
 export class Mapping {
   start: usize;
   end: usize;
-  /** PROT_* bits. */
+  /** PROT_* bits, and SHARED. */
   protection: u64;
   offset: u64;
   inode: u64;
@@ -28,6 +28,9 @@ export class Maps {
   count: u64;
   first: usize;
 }
+
+/** What is written there goes to the file. */
+export const SHARED: u64 = 8;
 
 const MOST_TEXT: usize = 16 << 20;
 
@@ -102,6 +105,7 @@ export function parseMaps(p: usize, end: usize, out: usize, outEnd: usize): u64 
       if (p < end && load<u8>(p) != 0x2d) protection |= bit;
       p++;
     }
+    if (p < end && load<u8>(p) == 0x73) protection |= SHARED;
     m.protection = protection;
     p = hex(p + 2, end, out + offsetof<Mapping>("offset"));
     p = skipField(p, end); // device

@@ -12,12 +12,13 @@ import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
 import { applyList, reportSite, settle } from "./apply";
+import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, storePlans } from "./cache";
 import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
 import { openImage } from "./functions";
 import { Insn } from "./insn";
 import { addEntry, Entry, PlanList } from "./list";
-import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "./maps";
+import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
 import { BATCH_SIZE, closeText, openText, PatchBatch } from "./patch";
 import { Plan, planPatch } from "./plan";
 import { beginSearch, nextSite, Site, VERDICT_NOT } from "./sites";
@@ -41,7 +42,9 @@ const PLAN_AT: usize = INSN_AT + ((offsetof<Insn>() + 7) & ~7);
 const SITE_AT: usize = PLAN_AT + ((offsetof<Plan>() + 7) & ~7);
 const LIST_AT: usize = SITE_AT + ((offsetof<Site>() + 7) & ~7);
 const BATCH_AT: usize = LIST_AT + ((offsetof<PlanList>() + 7) & ~7);
-const ENTRIES_AT: usize = (BATCH_AT + BATCH_SIZE + 7) & ~7;
+const CACHE_AT: usize = (BATCH_AT + BATCH_SIZE + 7) & ~7;
+const HEADER_AT: usize = (CACHE_AT + CACHE_SIZE + 7) & ~7;
+const ENTRIES_AT: usize = HEADER_AT + offsetof<CacheHeader>();
 const MOST_ENTRIES: u32 = 1 << 17;
 const SCRATCH_AT: usize = ENTRIES_AT + <usize>MOST_ENTRIES * offsetof<Entry>();
 const SCRATCH: usize = 1 << 16;
@@ -49,15 +52,18 @@ const WORK: usize = (SCRATCH_AT + SCRATCH + 4095) & ~4095;
 
 /** Everything that is executable now. */
 export function rewriteAll(): void {
-  rewriteRange(0, <usize>-1);
+  rewriteRange(0, <usize>-1, true);
 }
 
-/** [address, address + length) has just become executable. */
-export function mappedExecutable(address: usize, length: usize): void {
-  rewriteRange(address, (address + length + 4095) & PAGE_MASK);
+/**
+ * [address, address + length) has just become executable. `mapped`: by mmap, so that a file's mapping shows what is in the
+ * file; else the program may have written there before.
+ */
+export function mappedExecutable(address: usize, length: usize, mapped: bool): void {
+  rewriteRange(address, (address + length + 4095) & PAGE_MASK, mapped);
 }
 
-function rewriteRange(low: usize, high: usize): void {
+function rewriteRange(low: usize, high: usize, fresh: bool): void {
   const list = readMaps();
   if (!list) {
     recordGap(GAP_UNPATCHED_SITE, low, cstr("/proc/self/maps cannot be read"), 30);
@@ -66,15 +72,20 @@ function rewriteRange(low: usize, high: usize): void {
   const maps = changetype<Maps>(list);
   const work = mapPages(WORK);
   const text = openText();
+  const cache = changetype<CacheWork>(<usize>work + CACHE_AT);
+  if (!failed(work)) openCache(cache);
   for (let i: u64 = 0; i < maps.count; i++) {
     const mapping = mappingAt(maps, i);
     if (mapping.end <= low || mapping.start >= high) continue;
     if (!(mapping.protection & PROT_EXEC) || !isForeign(mapping)) continue;
     if (failed(work) || !(mapping.protection & PROT_READ)) reportSite(mapping, 0);
-    else rewriteMapping(maps, i, text, low, high, <usize>work);
+    else rewriteMapping(maps, i, text, low, high, fresh, <usize>work);
   }
   closeText(text);
-  if (!failed(work)) unmapPages(<usize>work, WORK);
+  if (!failed(work)) {
+    closeCache(cache);
+    unmapPages(<usize>work, WORK);
+  }
   freeMaps(maps);
 }
 
@@ -96,7 +107,15 @@ function isOurs(mapping: Mapping): bool {
   return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000;
 }
 
-function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usize, work: usize): void {
+function rewriteMapping(
+  maps: Maps,
+  index: u64,
+  text: i64,
+  low: usize,
+  high: usize,
+  fresh: bool,
+  work: usize,
+): void {
   const mapping = mappingAt(maps, index);
   const start = mapping.start > low ? mapping.start : low;
   const end = mapping.end < high ? mapping.end : high;
@@ -104,15 +123,21 @@ function rewriteMapping(maps: Maps, index: u64, text: i64, low: usize, high: usi
   list.first = work + ENTRIES_AT;
   list.count = 0;
   list.most = MOST_ENTRIES;
-  describe(maps, index, changetype<Bounds>(work));
-  search(list, start, end, work);
+  const bounds = changetype<Bounds>(work);
+  const cache = changetype<CacheWork>(work + CACHE_AT);
+  describe(maps, index, bounds);
+  const cacheable = fresh && start == mapping.start && end == mapping.end;
+  if (!cacheable || !loadPlans(cache, list, mapping, bounds)) {
+    search(list, start, end, work);
+    if (cacheable) storePlans(cache, list, mapping);
+  }
   if (list.count > list.most || end - start > <usize>u32.MAX_VALUE) {
     reportSite(mapping, end);
     list.count = 0;
   }
   const batch = changetype<PatchBatch>(work + BATCH_AT);
   batch.text = text;
-  applyList(list, batch, maps, start, end);
+  if (!(mapping.protection & SHARED)) applyList(list, batch, maps, start, end);
   settle(list, mapping, start);
 }
 

@@ -1,0 +1,81 @@
+/** Files: their status and their names. Results are those of the system calls: ≥ 0, or -errno. */
+import { syscall6 } from "./raw";
+import { AT_FDCWD, failed, SYS_FSTAT, SYS_OPENAT } from "./sys";
+
+const SYS_MKDIRAT: u64 = 258;
+const SYS_NEWFSTATAT: u64 = 262;
+const SYS_UNLINKAT: u64 = 263;
+const SYS_RENAMEAT: u64 = 264;
+const SYS_PRLIMIT64: u64 = 302;
+const RLIMIT_FSIZE: u64 = 1;
+
+export const O_WRONLY: u64 = 1;
+export const O_CREAT: u64 = 0o100;
+export const O_EXCL: u64 = 0o200;
+export const O_APPEND: u64 = 0o2000;
+export const O_NONBLOCK: u64 = 0o4000;
+export const O_DIRECTORY: u64 = 0o200000;
+export const O_NOFOLLOW: u64 = 0o400000;
+
+/** struct stat of x86-64 (asm/stat.h). */
+// @ts-ignore: decorator
+@unmanaged
+export class Stat {
+  device: u64;
+  inode: u64;
+  links: u64;
+  mode: u32;
+  uid: u32;
+  gid: u32;
+  pad: u32;
+  rdev: u64;
+  size: u64;
+  blockSize: u64;
+  blocks: u64;
+  atime: u64;
+  atimeNs: u64;
+  mtime: u64;
+  mtimeNs: u64;
+  ctime: u64;
+  ctimeNs: u64;
+  unused0: u64;
+  unused1: u64;
+  unused2: u64;
+}
+const S_IFMT: u32 = 0o170000;
+const S_IFREG: u32 = 0o100000;
+
+// @ts-ignore: decorator
+@inline
+export function isRegular(stat: Stat): bool {
+  return (stat.mode & S_IFMT) == S_IFREG;
+}
+
+export function statFile(path: usize, stat: Stat): bool {
+  return !failed(syscall6(SYS_NEWFSTATAT, AT_FDCWD, path, changetype<usize>(stat), 0, 0, 0));
+}
+
+export function statDescriptor(fd: i64, stat: Stat): bool {
+  return !failed(syscall6(SYS_FSTAT, fd, changetype<usize>(stat), 0, 0, 0, 0));
+}
+
+export function openAt(directory: i64, path: usize, flags: u64, mode: u64): i64 {
+  return syscall6(SYS_OPENAT, directory, path, flags, mode, 0, 0);
+}
+
+export function makeDirectory(path: usize, mode: u64): i64 {
+  return syscall6(SYS_MKDIRAT, AT_FDCWD, path, mode, 0, 0, 0);
+}
+
+export function renameIn(directory: i64, from: usize, to: usize): i64 {
+  return syscall6(SYS_RENAMEAT, directory, from, directory, to, 0, 0);
+}
+
+export function unlinkIn(directory: i64, name: usize): void {
+  syscall6(SYS_UNLINKAT, directory, name, 0, 0, 0, 0);
+}
+
+/** Bytes that a file may have (RLIMIT_FSIZE): a write beyond ends the program by SIGXFSZ. `room` has 16 bytes. */
+export function fileSizeLimit(room: usize): u64 {
+  return failed(syscall6(SYS_PRLIMIT64, 0, RLIMIT_FSIZE, 0, room, 0, 0)) ? 0 : load<u64>(room);
+}
