@@ -7,5 +7,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: "forks",
     maxWorkers: 2,
+    // No test writes to the home directory.
+    env: { ZPOLINE_CACHE: "off" },
   },
 });

@@ -4,6 +4,8 @@
  */
 // asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
 import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
+import { auditStart } from "./audit/event";
+import { fixAuditPath } from "./audit/log";
 import { loadHook } from "./foreign/load";
 import { setActions } from "./hook/actions";
 import { libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
@@ -42,6 +44,8 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   adoptBlock(changetype<ThreadBlock>(block));
   ownImage();
   if (libraryPath) attachRing(valueOf(SESSION));
+  fixAuditPath();
+  auditStart();
   setActions();
   loadHook(changetype<ThreadBlock>(block), environment(variables));
   const sled = mapSled();

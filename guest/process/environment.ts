@@ -78,6 +78,13 @@ export function valueOf(variable: u32): usize {
   return unchecked(values[variable]);
 }
 
+/** Room for a new value of a variable, `size` bytes; from now on it is what is in there. */
+export function replaceValue(variable: u32, size: usize): usize {
+  const value = reserve(size);
+  unchecked((values[variable] = value));
+  return value;
+}
+
 /** At least as many bytes as the copies take. */
 export function valuesSize(): usize {
   return used;

@@ -34,6 +34,7 @@ import {
   TYPE_START,
 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
+import { auditEvent, gapName } from "../audit/event";
 import { currentPid } from "../process/thread";
 import { rdtsc, syscall6 } from "../std/raw";
 import { failed, SYS_GETPPID } from "../std/sys";
@@ -118,6 +119,7 @@ export function recordStart(path: usize, length: u32, beginTsc: u64, patched: u3
 }
 
 export function recordGap(kind: u32, value: u64, detail: usize, length: u32): void {
+  auditEvent(gapName(kind), value, detail, length);
   if (!ring) return;
   const record = reserve(stringRecordSize(GAP_PAYLOADS, length));
   if (!record) return;

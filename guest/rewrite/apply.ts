@@ -1,5 +1,7 @@
 /** Patches the sites of one mapping as its list says, then looks what came of it. */
 import { GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { AuditLog, closeAudit, openAudit } from "../audit/log";
+import { auditObject, auditSite } from "../audit/sites";
 import { recordGap } from "../record/record";
 import { addJump } from "./jump";
 import { addKnownSite, openSites } from "./known";
@@ -37,19 +39,29 @@ function patchAt(site: usize, entry: Entry): u32 {
   return patchOf(entry) == PATCH_JUMP && load<u8>(site - entry.detail) == JUMP ? PATCH_JUMP : PATCH_NONE;
 }
 
-/** Counts the sites and reports those that were left. */
-export function settle(list: PlanList, mapping: Mapping, start: usize): void {
+/**
+ * Counts the sites of [start, end), reports those that were left, and tells the audit log. `cached`: the list came from the
+ * cache.
+ */
+export function settle(list: PlanList, mapping: Mapping, start: usize, end: usize, cached: bool): void {
+  const log = openAudit();
   let reported: u32 = 0;
+  let zero: u32 = 0;
+  let jump: u32 = 0;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
-    if (patchAt(site, entry) != PATCH_NONE) {
-      patchedSites++;
-      continue;
-    }
-    leftSites++;
-    if (!isData(entry) && reported++ < MOST_REPORTED) reportSite(mapping, site);
+    const patch = patchAt(site, entry);
+    if (patch == <u32>PATCH_ZERO) zero++;
+    else if (patch == <u32>PATCH_JUMP) jump++;
+    else if (!isData(entry) && reported++ < MOST_REPORTED) reportSite(mapping, site);
+    if (log) auditSite(changetype<AuditLog>(log), mapping, site, entry, patch);
   }
+  const left = list.count - zero - jump;
+  patchedSites += zero + jump;
+  leftSites += left;
+  if (log) auditObject(changetype<AuditLog>(log), mapping, start, end, zero, jump, left, cached);
+  closeAudit(log);
 }
 
 /** A site that is left as it is, at `address`, in the file that `mapping` names. */

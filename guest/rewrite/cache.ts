@@ -8,7 +8,6 @@
  */
 import { sameBytes } from "../std/bytes";
 import {
-  fileSizeLimit,
   isRegular,
   O_CREAT,
   O_EXCL,
@@ -16,6 +15,7 @@ import {
   O_NONBLOCK,
   O_WRONLY,
   openAt,
+  quietWrite,
   renameIn,
   Stat,
   statDescriptor,
@@ -23,7 +23,7 @@ import {
   unlinkIn,
 } from "../std/files";
 import { syscall6 } from "../std/raw";
-import { CLOCK_REALTIME, closeFile, failed, O_CLOEXEC, O_RDONLY, SYS_CLOCK_GETTIME, SYS_GETPID, SYS_READ, SYS_WRITE } from "../std/sys";
+import { CLOCK_REALTIME, closeFile, failed, O_CLOEXEC, O_RDONLY, SYS_CLOCK_GETTIME, SYS_GETPID, SYS_READ } from "../std/sys";
 import { cachePath, createDirectory, isTrusted, MOST_PATH, openDirectory } from "./cache-directory";
 import { Bounds } from "./describe";
 import { Entry, entryAt, mayCall, patchOf, PlanList } from "./list";
@@ -159,7 +159,7 @@ export function storePlans(work: CacheWork, list: PlanList, mapping: Mapping): v
   header.code = codeHash(list, mapping.start);
   const length = offsetof<CacheHeader>() + <usize>list.count * offsetof<Entry>();
   header.checksum = hash(changetype<usize>(header) + CHECKED_AT, length - CHECKED_AT);
-  if (fileSizeLimit(path + MOST_PATH - 16) >= length) writeFile(work, changetype<usize>(header), length);
+  writeFile(work, changetype<usize>(header), length);
 }
 
 /** The file gets its name only when it is whole, so that whoever reads it reads all of it. */
@@ -171,7 +171,7 @@ function writeFile(work: CacheWork, bytes: usize, length: usize): void {
   writeHex(temporary + NAME_SIZE + 1, <u64>syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0) ^ <u64>changetype<usize>(work));
   const fd = openAt(work.directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600);
   if (failed(fd)) return;
-  const whole = syscall6(SYS_WRITE, fd, bytes, length, 0, 0, 0) == <i64>length;
+  const whole = quietWrite(fd, bytes, length, changetype<usize>(statOf(work))) == <i64>length;
   closeFile(fd);
   if (!whole || failed(renameIn(work.directory, temporary, name))) unlinkIn(work.directory, temporary);
 }
@@ -246,14 +246,17 @@ function isPlausible(list: PlanList, length: usize): bool {
   return true;
 }
 
-/** The bytes at the sites, and those before them: all that may be written over, and more. */
+/** As many bytes as a jump may replace, and more. */
+const BEFORE: u32 = 24;
+
+/** The bytes at the sites, and those before them. */
 function codeHash(list: PlanList, start: usize): u64 {
   let h: u64 = list.count;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
-    h = mix(h, entry.offset >= 14 ? load<u64>(site - 6) : load<u16>(site));
-    if (patchOf(entry) == PATCH_JUMP && entry.offset >= 14) h = mix(h, load<u64>(site - 14));
+    h = mix(h, load<u16>(site));
+    for (let back: u32 = 8; back <= BEFORE && back <= entry.offset; back += 8) h = mix(h, load<u64>(site - back));
   }
   return h;
 }

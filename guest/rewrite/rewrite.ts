@@ -6,7 +6,7 @@
  * Who runs this: our start-up, with one thread; later the thread that has just mapped the code, in the exit hook of that
  * call, so that no thread has run the code yet. Threads may be here at once, each with scratch memory of its own.
  */
-import { GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
+import { GAP_EXCLUDED, GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
 import { isHookCode } from "../foreign/load";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
@@ -15,6 +15,7 @@ import { applyList, reportSite, settle } from "./apply";
 import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, storePlans } from "./cache";
 import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
+import { isExcluded } from "./exclude";
 import { openImage } from "./functions";
 import { Insn } from "./insn";
 import { addEntry, Entry, PlanList } from "./list";
@@ -78,6 +79,10 @@ function rewriteRange(low: usize, high: usize, fresh: bool): void {
     const mapping = mappingAt(maps, i);
     if (mapping.end <= low || mapping.start >= high) continue;
     if (!(mapping.protection & PROT_EXEC) || !isForeign(mapping)) continue;
+    if (isExcluded(mapping.name, <usize>mapping.nameLength)) {
+      recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
+      continue;
+    }
     if (failed(work) || !(mapping.protection & PROT_READ)) reportSite(mapping, 0);
     else rewriteMapping(maps, i, text, low, high, fresh, <usize>work);
   }
@@ -127,7 +132,8 @@ function rewriteMapping(
   const cache = changetype<CacheWork>(work + CACHE_AT);
   describe(maps, index, bounds);
   const cacheable = fresh && start == mapping.start && end == mapping.end;
-  if (!cacheable || !loadPlans(cache, list, mapping, bounds)) {
+  const cached = cacheable && loadPlans(cache, list, mapping, bounds);
+  if (!cached) {
     search(list, start, end, work);
     if (cacheable) storePlans(cache, list, mapping);
   }
@@ -138,7 +144,7 @@ function rewriteMapping(
   const batch = changetype<PatchBatch>(work + BATCH_AT);
   batch.text = text;
   if (!(mapping.protection & SHARED)) applyList(list, batch, maps, start, end);
-  settle(list, mapping, start);
+  settle(list, mapping, start, end, cached);
 }
 
 /** Fills the list with the finds of [start, end), which belongs to the image of the Bounds at `work`. */

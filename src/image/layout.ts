@@ -217,6 +217,8 @@ export const GAP_GS_BASE = 7;
 export const GAP_HOOK_REENTERED = 20;
 /** The C hook crashed, and the program went on without it. */
 export const GAP_HOOK_CRASHED = 21;
+/** A file was not rewritten because ZPOLINE_EXCLUDE names it. */
+export const GAP_EXCLUDED = 8;
 
 // A capture (u16 in a row): kind in the low 4 bits, parameter in the high 12. "arg" is an argument index 0..5.
 export const CAPTURE_NONE = 0;

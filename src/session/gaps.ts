@@ -9,6 +9,7 @@ export type GapKind =
   | "ring-overflow"
   | "exec-unhooked"
   | "gs-base"
+  | "excluded"
   | "not-hooked"
   | "untraced-child"
   | "ring-damaged"
@@ -32,6 +33,7 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
   [L.GAP_RING_OVERFLOW]: "ring-overflow",
   [L.GAP_EXEC_UNHOOKED]: "exec-unhooked",
   [L.GAP_GS_BASE]: "gs-base",
+  [L.GAP_EXCLUDED]: "excluded",
 };
 
 /** What people read; the detail follows after a colon. */
@@ -43,6 +45,7 @@ const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "ring-overflow": "events were lost because nobody read them in time",
   "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
   "gs-base": "the gs base was refused to a program that wants to use it, and may not work without",
+  excluded: "a file was not rewritten, as ZPOLINE_EXCLUDE asks",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
   "ring-damaged": "a process wrote over the events that it had recorded",

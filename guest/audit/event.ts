@@ -1,0 +1,75 @@
+/** Lines of the audit log about processes, and about what will not be seen. */
+import {
+  GAP_EXCLUDED,
+  GAP_EXEC_UNHOOKED,
+  GAP_GS_BASE,
+  GAP_HOOK_CRASHED,
+  GAP_HOOK_REENTERED,
+  GAP_IO_URING,
+  GAP_JIT,
+  GAP_NO_VA0,
+  GAP_RING_OVERFLOW,
+  GAP_UNPATCHED_SITE,
+} from "../../src/image/layout";
+import { cstr } from "../std/cstr";
+import { syscall6 } from "../std/raw";
+import { failed, mapPages, SYS_GETPPID, SYS_READLINK, unmapPages } from "../std/sys";
+import { AuditLog, beginLine, closeAudit, endLine, nameField, numberField, openAudit, textField } from "./log";
+
+/** The names that src/session/gaps.ts gives to GAP_*. */
+export function gapName(kind: u32): usize {
+  switch (kind) {
+    case GAP_UNPATCHED_SITE:
+      return cstr("unpatched-site");
+    case GAP_NO_VA0:
+      return cstr("no-va0");
+    case GAP_JIT:
+      return cstr("jit");
+    case GAP_IO_URING:
+      return cstr("io_uring");
+    case GAP_RING_OVERFLOW:
+      return cstr("ring-overflow");
+    case GAP_EXEC_UNHOOKED:
+      return cstr("exec-unhooked");
+    case GAP_GS_BASE:
+      return cstr("gs-base");
+    case GAP_HOOK_REENTERED:
+      return cstr("hook-reentered");
+    case GAP_HOOK_CRASHED:
+      return cstr("hook-crashed");
+    case GAP_EXCLUDED:
+      return cstr("excluded");
+    default:
+      return cstr("unknown");
+  }
+}
+
+/** Something that is not seen: its kind, an address or number, and what it is about (`length` bytes at `text`). */
+export function auditEvent(kind: usize, value: u64, text: usize, length: u32): void {
+  const address = openAudit();
+  if (!address) return;
+  const log = changetype<AuditLog>(address);
+  beginLine(log, cstr("gap"));
+  nameField(log, cstr("kind"), kind);
+  numberField(log, cstr("value"), value);
+  textField(log, cstr("detail"), text, length);
+  endLine(log);
+  closeAudit(address);
+}
+
+/** This process begins to be hooked. */
+export function auditStart(): void {
+  const address = openAudit();
+  if (!address) return;
+  const log = changetype<AuditLog>(address);
+  beginLine(log, cstr("start"));
+  numberField(log, cstr("ppid"), <u64>syscall6(SYS_GETPPID, 0, 0, 0, 0, 0, 0));
+  const page = mapPages(4096);
+  if (!failed(page)) {
+    const length = syscall6(SYS_READLINK, cstr("/proc/self/exe"), <u64>page, 4096, 0, 0, 0);
+    textField(log, cstr("exe"), <usize>page, length > 0 ? <u32>length : 0);
+    unmapPages(<usize>page, 4096);
+  }
+  endLine(log);
+  closeAudit(address);
+}
