@@ -17,7 +17,7 @@ sameAsNatively([
     source: "text.c",
     gaps: [LEFT],
   },
-  { name: "code made at run time: RWX, W^X, two views of one page", source: "jit.c", gaps: [JIT] },
+  { name: "code made at run time: RWX, W^X, two views of one page", source: "jit.c", gaps: [JIT, LEFT] },
   { name: "not position-independent", source: "plain.c", flags: ["-no-pie", "-fno-pic"] },
   { name: "an executable stack", source: "plain.c", flags: ["-z", "execstack"] },
   { name: "text and constants in one segment", source: "plain.c", flags: ["-Wl,-z,noseparate-code"] },
