@@ -1,12 +1,12 @@
 /**
  * Machine code that keeps the vector and x87 state of the program while a hook runs that was compiled for any processor:
  * all of xmm/ymm/zmm, the mask registers, MXCSR, and the x87 registers with their control and status word come back as
- * they were (but not the address of the last x87 instruction and the condition codes). The hook starts with the control words of the program,
+ * they were (but not the address of the last x87 instruction). The hook starts with the control words of the program,
  * an empty x87 stack and clean upper halves.
  *
  * No XSAVE: XRSTOR alone costs 60 ns and more on Zen 5, all the moves below cost 8. Two costs are avoided as a rule:
- * - x87 registers are saved and restored (70 ns) only when there are any: FXAM tells whether the top one is empty. That
- *   spends the condition codes C0–C3 in the status word. What a hook leaves in the control and status word is undone.
+ * - x87 registers are saved and restored (70 ns) only when there are any: FXAM tells whether the top one is empty, and the
+ *   condition codes that it leaves are cleared. When control or status word differ afterwards, they are loaded (28 ns).
  * - Upper halves that were zero are left clean (VZEROUPPER): with others, SSE code is slow on Intel processors (Intel
  *   Optimization Reference Manual, "Mixing Intel SSE and AVX").
  *
@@ -22,6 +22,7 @@ export const LEVEL_AVX512 = 2;
 export type VectorLevel = typeof LEVEL_SSE | typeof LEVEL_AVX | typeof LEVEL_AVX512;
 
 const IMAGE_FCW = 0;
+const IMAGE_FSW = 2;
 // Behind the FXSAVE image, the x87 environment as FLDENV takes it (SDM volume 1, figure 8-9): control word, status word,
 // tag word, five words of addresses.
 const ENVIRONMENT = 512;
@@ -50,9 +51,10 @@ export const VECTOR_AREA: Readonly<Record<VectorLevel, number>> = {
 const SSE_AVX = 6;
 const ALL_AVX512 = 0xe6;
 
-/** Of the status word: number of the top register, exception summary, and C3, C2, C0, as FXAM sets them. */
-const LOOKED_AT = 0x3800 | 0x80 | 0x4500;
-/** The top register, which is number 0, is empty; no exception waits. */
+/** Of the status word: number of the top register, and the exception summary (one waits for the next instruction). */
+const TOP_OR_PENDING = 0x3800 | 0x80;
+/** C3, C2 and C0, and what FXAM makes of them when the top register is empty. */
+const CLASS = 0x4500;
 const EMPTY = 0x4100;
 const ALL_EMPTY = 0xffff;
 
@@ -78,17 +80,25 @@ function moveVectors(a: Assembler, level: VectorLevel, direction: "load" | "stor
 function saveX87(a: Assembler, area: Reg): void {
   const inUse = a.label();
   const done = a.label();
+  a.op("fnstsw_ax");
+  a.mov(16, mem(area, FSW), rax);
+  a.test(32, rax, TOP_OR_PENDING);
+  a.jcc("ne", inUse);
   a.op("fxam");
   a.op("fnstsw_ax");
-  a.mov(32, mem(area, FSW), rax);
-  a.and(32, rax, LOOKED_AT);
+  a.and(32, rax, CLASS);
   a.cmp(32, rax, EMPTY);
   a.jcc("ne", inUse);
+  a.op("fld1");
+  a.op("ftst"); // 1 > 0: C0–C3 are 0
+  a.bytes(0xdd, 0xd8); // fstp %st(0)
   a.state("fnstcw", mem(area, FCW));
   a.mov(32, mem(area, X87_SAVED), 0);
   a.jmp(done);
   a.bind(inUse);
+  a.movzx(rax, 16, mem(area, FSW));
   a.state("fxsave64", mem(area));
+  a.mov(16, mem(area, IMAGE_FSW), rax);
   a.mov(32, mem(area, X87_SAVED), 1);
   a.op("fninit");
   a.state("fldcw", mem(area, IMAGE_FCW));

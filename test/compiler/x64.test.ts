@@ -222,6 +222,8 @@ const ROWS: readonly (readonly [string, (a: Assembler) => void])[] = [
   ["vporq zmm3,zmm3,zmm12", (a) => a.vporq(3, 12)],
   ["vporq zmm9,zmm9,zmm2", (a) => a.vporq(9, 2)],
   ["fxam", (a) => a.op("fxam")],
+  ["fld1", (a) => a.op("fld1")],
+  ["ftst", (a) => a.op("ftst")],
   ["fldenv [r9+20h]", (a) => a.state("fldenv", mem(r9, 32))],
   ["jmp rcx", (a) => a.jmp(rcx)],
   ["jmp qword ptr [r9+8]", (a) => a.jmp(mem(r9, 8))],
