@@ -4,7 +4,7 @@
  * The hook is code that we know nothing of: it may need any amount of stack, and it may hold locks. So it runs on a stack
  * of the thread's own, and never while the thread is in it already: a call that the hook makes itself (through ld.so,
  * which it shares with the program; in musl through libc), or a handler of the program that has interrupted it, goes
- * straight on. That is counted, and reported once. While the hook waits for a real call it is not "in": handlers that run
+ * straight on; that is reported once. A hook that can be entered again says so. While the hook waits for a real call it is not "in": handlers that run
  * meanwhile are hooked, on the program's stack.
  */
 import {
@@ -30,7 +30,13 @@ import { prepareThread } from "./stack";
 
 /** Whether the fs base can be read by an instruction (set at start-up). */
 let readsFsBase: bool = false;
+/** Whether the hook has said (`int zpoline_reentrant = 1`) that handlers that interrupt it may enter it again. */
+let reentrant: bool = false;
 let reported: bool = false;
+
+export function allowReentry(): void {
+  reentrant = true;
+}
 
 export function useFsBase(): void {
   readsFsBase = true;
@@ -40,7 +46,9 @@ export function useFsBase(): void {
 export function enterHook(f: Frame, action: u32): u32 {
   const thread = currentThread();
   if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
-  if (thread.hookIn && !isAbandoned(thread, f)) return reenter(f, action);
+  if (thread.hookIn && !isAbandoned(thread, f)) {
+    if (!reentrant || sharesLibrary || isLoaderCode(f.ip)) return reenter(f, action);
+  }
   f.tsc = 0;
   if (!thread.hookReady) prepareThread(thread);
   if (action & ACTION_RECORD) recordEnter(f);

@@ -14,7 +14,7 @@ import { cstr } from "../std/cstr";
 import { refuse } from "../std/log";
 import { call0, call2, call3 } from "../std/raw";
 import { PROT_EXEC } from "../std/sys";
-import { useFsBase } from "./enter";
+import { allowReentry, useFsBase } from "./enter";
 import { setHookEntry } from "./registers";
 import { watchSignals } from "./signals";
 
@@ -146,6 +146,8 @@ function start(handle: usize): void {
   if (init && <u32>call2(init, 0, zp_hook_function())) {
     refuse(cstr("HOOK_INIT"), cstr("the hook refused to start"), cstr("its __hook_init did not return 0"), cstr("see what the hook says"));
   }
+  const reentrant = call2(dlsym, handle, cstr("zpoline_reentrant"));
+  if (reentrant && load<u32>(<usize>reentrant)) allowReentry();
   if (!entry) return;
   setHookEntry(<usize>entry);
   store<usize>(zp_hook_function(), on_hook_entry());

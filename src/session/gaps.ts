@@ -10,6 +10,8 @@ export type GapKind =
   | "exec-unhooked"
   | "gs-base"
   | "excluded"
+  | "hook-reentered"
+  | "hook-crashed"
   | "not-hooked"
   | "untraced-child"
   | "ring-damaged"
@@ -34,6 +36,8 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
   [L.GAP_EXEC_UNHOOKED]: "exec-unhooked",
   [L.GAP_GS_BASE]: "gs-base",
   [L.GAP_EXCLUDED]: "excluded",
+  [L.GAP_HOOK_REENTERED]: "hook-reentered",
+  [L.GAP_HOOK_CRASHED]: "hook-crashed",
 };
 
 /** What people read; the detail follows after a colon. */
@@ -46,6 +50,9 @@ const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
   "gs-base": "the gs base was refused to a program that wants to use it, and may not work without",
   excluded: "a file was not rewritten, as ZPOLINE_EXCLUDE asks",
+  "hook-reentered":
+    "the C hook was left out of calls made inside of it, or by a signal handler that had interrupted it",
+  "hook-crashed": "the C hook crashed, and the program went on without it",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
   "ring-damaged": "a process wrote over the events that it had recorded",
