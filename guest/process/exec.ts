@@ -2,16 +2,21 @@
  * execve and execveat: the next image is hooked as well. Our variables were taken out of the environment that the
  * program sees (see environment.ts); here they are put into the one that it hands on.
  */
+import { GAP_EXEC_UNHOOKED } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
+import { recordGap } from "../record/record";
 import { copyString, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
-import { failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
-import { isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
-import { copyOthers } from "./preload";
+import { syscall6 } from "../std/raw";
+import { failed, mapPages, SYS_ACCESS, SYS_EXECVE, SYS_EXECVEAT, unmapPages } from "../std/sys";
+import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
+import { copyOthers, namesOurs } from "./preload";
 import { currentThread, ThreadBlock } from "./thread";
 
 const MOST_VARIABLES: usize = 1 << 20;
+const MOST_PATH: usize = 4096;
+const X_OK: u64 = 1;
 const MOST_PRELOAD: usize = 65536;
 /** Most bytes of our variables' names, each with `=` and NUL. */
 const ROOM_FOR_NAMES: usize = 256;
@@ -21,10 +26,14 @@ const SLOTS: usize = <usize>OURS + 2;
 /** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
 export function beforeExec(f: Frame): void {
   f.cookie = environmentArgument(f);
-  if (!libraryPath) return;
+  if (!libraryPath && !valueOf(AUDIT)) return;
   const variables = <usize>f.cookie;
   const count = countVariables(variables);
   if (count == NOT_READABLE) return; // the kernel will say EFAULT
+  if (!libraryPath) {
+    reportLoss(f, variables, count);
+    return;
+  }
   const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
   let preloadLength: usize = 0;
   if (preload) {
@@ -39,6 +48,17 @@ export function beforeExec(f: Frame): void {
   thread.execSize = size;
   build(<usize>pages, variables, count, preload);
   setEnvironmentArgument(f, pages);
+}
+
+/** Without a session LD_PRELOAD is the user's, and the program's to change: that it hooks no more is for the audit log. */
+function reportLoss(f: Frame, variables: usize, count: usize): void {
+  const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
+  if (preload && (safeStringLength(preload, MOST_PRELOAD) >= MOST_PRELOAD || namesOurs(preload + 11))) return;
+  const path = <usize>(<u32>f.nr == <u32>SYS_EXECVEAT ? f.a1 : f.a0);
+  const length = safeStringLength(path, MOST_PATH);
+  if (length == NOT_READABLE) return;
+  if (<u32>f.nr == <u32>SYS_EXECVE && syscall6(SYS_ACCESS, path, X_OK, 0, 0, 0, 0) != 0) return; // it will fail
+  recordGap(GAP_EXEC_UNHOOKED, 0, path, <u32>length);
 }
 
 /** The call came back: it failed. */

@@ -36,6 +36,12 @@ export function findOurs(list: usize): usize {
   return first;
 }
 
+/** Whether the list names this library. */
+export function namesOurs(list: usize): bool {
+  const entry = findOurs(list);
+  return hasOurName(entry, entryEnd(entry));
+}
+
 /**
  * Writes all entries of `list` but ours to `to`, a colon before each; returns the address of the NUL. `ours` is the path of
  * this library. Other copies of it are ours, too: a process cannot use two.

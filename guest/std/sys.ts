@@ -13,6 +13,7 @@ export const SYS_RT_SIGACTION: u64 = 13;
 export const SYS_RT_SIGPROCMASK: u64 = 14;
 export const SYS_RT_SIGRETURN: u64 = 15;
 export const SYS_PWRITE64: u64 = 18;
+export const SYS_ACCESS: u64 = 21;
 export const SYS_MREMAP: u64 = 25;
 export const SYS_MADVISE: u64 = 28;
 export const SYS_NANOSLEEP: u64 = 35;

@@ -155,3 +155,13 @@ test("patches and reasons are those of zpoline scan", () => {
   const told = sites.map(({ number, patch, reason }) => ({ number, patch, reason }));
   expect(told).toEqual(scanned(String(libc["file"])).map(({ number, patch, reason }) => ({ number, patch, reason })));
 });
+
+test("a program that is started without our library in its environment is said to run unhooked; one that is not there is not", () => {
+  const { lines } = audited([
+    "/bin/sh",
+    "-c",
+    "env -i /bin/true; /bin/true; LD_PRELOAD= /bin/true; env -i /not/there; true",
+  ]);
+  const lost = lines.filter(({ kind }) => kind === "exec-unhooked").map(({ detail }) => detail);
+  expect(lost).toEqual(["/bin/true", "/bin/true"]);
+});
