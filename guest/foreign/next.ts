@@ -3,6 +3,7 @@
  * hook's thread, on the hook's stack; `f` is a frame made of the hook's arguments and of where the program is.
  */
 import {
+  ACTION_POINTERS,
   ACTION_SPECIAL,
   FRAME_CANCEL,
   FRAME_SP,
@@ -16,6 +17,7 @@ import {
 import { actionOf } from "../hook/actions";
 import { specialEnter, specialExit } from "../hook/dispatch";
 import { Frame } from "../hook/frame";
+import { answerPageZero, mayReadPageZero } from "../hook/pointers";
 import { isCancelled } from "../process/cancel";
 import { afterClone, sharesStack, throughHook } from "../process/clone";
 import { currentThread } from "../process/thread";
@@ -48,7 +50,9 @@ function hookedFrame(): usize {
 export function on_next(f: Frame): u32 {
   const nr = <u64>(<u32>f.nr);
   if (load<usize>(hookedFrame(), FRAME_CANCEL) && isCancelled(f)) return answer(f, -EINTR);
-  if (!(actionOf(<u32>nr) & ACTION_SPECIAL)) return VERDICT_CALL;
+  const action = actionOf(<u32>nr);
+  if (action & ACTION_POINTERS && mayReadPageZero(f) && answerPageZero(f, 0)) return VERDICT_SKIP;
+  if (!(action & ACTION_SPECIAL)) return VERDICT_CALL;
   if (nr == SYS_RT_SIGACTION) return setAction(f);
   if (nr == SYS_SIGALTSTACK) return setAlternateStack(f);
   if (clones(nr) && sharesStack(f) && !currentThread().hookCallSp) {

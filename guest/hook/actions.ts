@@ -9,6 +9,7 @@ import {
   ACTION_NUMBERS,
   ACTION_RECORD,
   ACTION_SPECIAL,
+  POINTER_NUMBERS,
 } from "../../src/image/layout";
 import { HOOK, valueOf } from "../process/environment";
 import { recorded } from "../record/record";
@@ -41,6 +42,7 @@ import {
   SYS_SIGALTSTACK,
   SYS_VFORK,
 } from "../std/sys";
+import { pointerAction, pointerRow } from "./pointers";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_actions")
@@ -90,6 +92,7 @@ const SPECIAL_COUNT: u32 = 22;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
+  for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));
   if (ring) {
     for (let nr: u32 = 0; nr <= <u32>ACTION_NUMBERS; nr++) {
       if (recorded(nr)) mark(nr, ACTION_RECORD);

@@ -6,6 +6,7 @@
 import {
   ACTION_CONSTANT,
   ACTION_HOOK,
+  ACTION_POINTERS,
   ACTION_RECORD,
   ACTION_SPECIAL,
   GAP_IO_URING,
@@ -58,8 +59,9 @@ import {
 } from "../std/sys";
 import { actionOf } from "./actions";
 import { Frame } from "./frame";
+import { answerPageZero, mayReadPageZero } from "./pointers";
 
-const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL;
+const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
 
 /**
  * Called by the stub before the call, with the ACTION_* bits of the number, which it has looked up; answers a VERDICT_*.
@@ -79,6 +81,11 @@ export function on_enter_any(f: Frame): u32 {
 
 /** The rest of on_enter. An export, so that it stays a function of its own. */
 export function on_watched(f: Frame, action: u32): u32 {
+  if (action & ACTION_CONSTANT) {
+    f.result = 0;
+    return VERDICT_SKIP;
+  }
+  if (action & ACTION_POINTERS && mayReadPageZero(f) && answerPageZero(f, action)) return VERDICT_SKIP;
   let verdict: u32 = VERDICT_CALL;
   if (action & ACTION_RECORD) {
     recordEnter(f);

@@ -12,6 +12,7 @@
 import { flagsOf, Landing, registerOf, stackOf } from "../hook/landing";
 import { call0, call1, call2, syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_GETPID, SYS_GETTID, SYS_RT_SIGPROCMASK } from "../std/sys";
+import { own } from "./own";
 import { currentThread } from "./thread";
 
 // @ts-ignore: decorator
@@ -88,6 +89,7 @@ export function beginFault(): usize {
   if (!thread.faultPages) {
     const pages = mapPages(FAULT_SIZE);
     if (failed(pages)) unreachable();
+    own(<usize>pages, FAULT_SIZE);
     thread.faultPages = <usize>pages;
   }
   const fault = thread.faultPages;

@@ -5,6 +5,7 @@
  * runs, and read by all. Lists are never unmapped, only used again.
  */
 import { SITES_BIAS, SITES_FACTOR } from "../../src/image/layout";
+import { own } from "../process/own";
 import { failed, mapPages } from "../std/sys";
 
 // @ts-ignore: decorator
@@ -72,6 +73,7 @@ function takeList(most: u32): usize {
   const size = (offsetof<SiteList>() + (<usize>most << 2) + 4095) & ~4095;
   const pages = mapPages(size);
   if (failed(pages)) return 0;
+  own(<usize>pages, size);
   const list = changetype<SiteList>(<usize>pages);
   list.used = 1;
   list.capacity = <u32>((size - offsetof<SiteList>()) >> 2);

@@ -128,7 +128,7 @@ export class Assembler {
   readonly #items: (Branch | Align)[] = [];
   readonly #labels: (number | undefined)[] = [];
   readonly #relocs: Reloc[] = [];
-  readonly #local: { readonly at: number; readonly label: Label; readonly addend: number }[] = [];
+  readonly #local: { readonly at: number; readonly label: Label; readonly addend: number; readonly size?: 1 }[] = [];
   readonly #marks: (readonly [string, number])[] = [];
   readonly #lines: LineRow[] = [];
   readonly #unwind: UnwindRow[] = [];
@@ -417,6 +417,13 @@ export class Assembler {
     this.#branch(target, number, [0x0f, 0x80 + number], 4);
   }
 
+  /** Jumps when rcx is 0, changes no flag, and reaches 127 bytes. */
+  jrcxz(target: Label): void {
+    this.#out.u8(0xe3);
+    this.#local.push({ at: this.#out.length, label: target, addend: -1, size: 1 });
+    this.#out.u8(0);
+  }
+
   call(target: Target): void {
     if (typeof target === "object" && target.kind === "label") {
       this.#out.u8(0xe8);
@@ -580,8 +587,11 @@ export class Assembler {
     out.bytes(this.#out.slice(raw));
     const bytes = out.finish();
     const view = new DataView(bytes.buffer);
-    for (const { at, label, addend } of this.#local) {
-      view.setInt32(place(at), place(this.#bound(label)) - place(at) + addend, true);
+    for (const { at, label, addend, size } of this.#local) {
+      const distance = place(this.#bound(label)) - place(at) + addend;
+      if (size === undefined) view.setInt32(place(at), distance, true);
+      else if (fitsSigned(BigInt(distance), 8)) view.setInt8(place(at), distance);
+      else throw new Error(`jrcxz does not reach ${distance} bytes`);
     }
     return {
       name,

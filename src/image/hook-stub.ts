@@ -37,6 +37,7 @@ import {
 } from "../compiler/x64.ts";
 import {
   ACTION_NUMBERS,
+  ACTION_POINTERS,
   ACTION_SPECIAL,
   FRAME_ARGS,
   FRAME_CANCEL,
@@ -242,7 +243,7 @@ function next(a: StubAssembler): void {
   a.cmp(32, rax, ACTION_NUMBERS);
   a.jcc("ae", plain);
   a.lea(64, r11, symbol("zp_actions"));
-  a.test(8, indexed(r11, rax), ACTION_SPECIAL);
+  a.test(8, indexed(r11, rax), ACTION_SPECIAL | ACTION_POINTERS);
   a.jcc("ne", special);
   a.bind(plain);
   systemCallArguments(a);

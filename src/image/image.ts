@@ -5,6 +5,7 @@ import { writeSharedObject } from "../elf/write.ts";
 import { hookStub } from "./hook-stub.ts";
 import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
+import { pointerUnit } from "./pointers.ts";
 import { entryStub } from "./stubs.ts";
 
 export const LIBRARY_NAME = "libzpoline.so";
@@ -24,18 +25,21 @@ export interface Library {
 /** Compiles the guest whose entry module is `entry`, below the project's `root`, and links it. */
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
-  const bytes = writeSharedObject([entryStub(), landingStub(), hookStub(), guestText, guest.object, imageMemory()], {
-    soname: LIBRARY_NAME,
-    init: ["on_load"],
-    imports: {
-      environ: "zp_environ",
-      dlmopen: "zp_dlmopen",
-      dlopen: "zp_dlopen",
-      dlsym: "zp_dlsym",
-      dlerror: "zp_dlerror",
+  const bytes = writeSharedObject(
+    [entryStub(), landingStub(), pointerUnit(), hookStub(), guestText, guest.object, imageMemory()],
+    {
+      soname: LIBRARY_NAME,
+      init: ["on_load"],
+      imports: {
+        environ: "zp_environ",
+        dlmopen: "zp_dlmopen",
+        dlopen: "zp_dlopen",
+        dlsym: "zp_dlsym",
+        dlerror: "zp_dlerror",
+      },
+      // First of all constructors, so that those of other libraries are hooked; and never unloaded: patched code calls it.
+      flags: ["initfirst", "nodelete"],
     },
-    // First of all constructors, so that those of other libraries are hooked; and never unloaded: patched code calls it.
-    flags: ["initfirst", "nodelete"],
-  });
+  );
   return { bytes, guest };
 }

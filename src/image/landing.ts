@@ -9,6 +9,7 @@ import type { ObjectFile } from "../compiler/object.ts";
 import {
   Assembler,
   indexed,
+  type Label,
   mem,
   r8,
   r9,
@@ -41,15 +42,13 @@ import {
 } from "./layout.ts";
 
 const STACK_POINTER = rsp.dwarf;
-/** Bytes of a near jump. */
-const NEAR_JUMP = 5;
 /** What on_unknown may change and the rest of the stub needs. */
 const NEEDED = [rax, rdi, rsi, rdx, r8, r9, r10] as const;
 /** What is the program's own at zp_unknown; rcx and r11 have been stored. */
 const REGISTERS = [...NEEDED, rbx, rbp, r12, r13, r14, r15] as const;
 
-/** rsp points to the return address. Goes on `skip` bytes behind its end when that is in the cache; rcx and r11 are spent. */
-export function checkSite(a: Assembler, skip: number): void {
+/** rsp points to the return address. Goes on at `known` when that is in the cache; rcx and r11 are spent. */
+export function checkSite(a: Assembler, known: Label): void {
   a.mov(64, mem(rsp, LANDING_RCX - LANDING_TO_SP), rcx);
   a.mov(64, mem(rsp, LANDING_R11 - LANDING_TO_SP), r11);
   a.movzx(r11, 8, mem(rsp, 0));
@@ -59,7 +58,7 @@ export function checkSite(a: Assembler, skip: number): void {
   a.mov(64, r11, indexed(rcx, r11, 8));
   a.mov(64, rcx, mem(rsp, 0));
   a.lea(64, rcx, indexed(rcx, r11, 1, SITES_BIAS));
-  a.bytes(0xe3, NEAR_JUMP + skip); // jrcxz
+  a.jrcxz(known);
   a.jmp("zp_unknown");
 }
 

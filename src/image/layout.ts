@@ -275,6 +275,30 @@ export const ACTION_CONSTANT = 4;
 export const ACTION_NOOP = 8;
 /** Answered by the C hook. */
 export const ACTION_HOOK = 16;
+/** Has pointer arguments, none of which may lead into page 0. Two more where that is the first alone, or the second. */
+export const ACTION_POINTERS = 32;
+export const ACTION_FIRST_POINTER = 96;
+export const ACTION_SECOND_POINTER = 160;
+
+// ── Pointer arguments: a row of 8 bytes for each number below POINTER_NUMBERS ────────────────────────────────────────
+// Bits 0…5: the arguments in which a number below 4096 must be looked at. Bits 32…37: those in which 0 need not. Bit 6:
+// there are pointers in what one of them points to. From bit 8 on four bits an argument: what it is.
+export const POINTER_NUMBERS = 512;
+export const POINTER_NESTED = 64;
+export const POINTER_KINDS = 8;
+export const POINTER_OPTIONALS = 32;
+export const POINTER_REQUIRED = 1;
+export const POINTER_OPTIONAL = 2;
+/** Start of a range of memory; its length is the next argument. */
+export const POINTER_ADDRESS = 3;
+/** What it is depends on other arguments. */
+export const POINTER_CONDITIONAL = 4;
+/** As POINTER_REQUIRED: struct iovec with data for the kernel, as many as the next argument says. */
+export const POINTER_IOVEC = 5;
+/** As POINTER_REQUIRED: struct msghdr with data for the kernel. */
+export const POINTER_MSGHDR = 6;
+/** This and more: as POINTER_REQUIRED, a path, which may be missing when that argument (0…5) has AT_EMPTY_PATH. */
+export const POINTER_EMPTY_PATH = 8;
 
 // ── The sled at VA 0 ─────────────────────────────────────────────────────────────────────────────────────────────────
 // Page 0 repeats `e9 90 90 90 XX`. Landing at offset 5k is `jmp rel32`; at 5k+1…3 it is nops, then XX as a prefix that a

@@ -30,7 +30,9 @@ import {
 import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
 import { checkSite } from "./landing.ts";
 import {
+  ACTION_FIRST_POINTER,
   ACTION_NUMBERS,
+  ACTION_SECOND_POINTER,
   CANCEL_RETURN,
   CANCEL_SP,
   FRAME_ARGS,
@@ -73,8 +75,6 @@ export class StubAssembler extends Assembler {
   }
 }
 
-/** Bytes from zp_bypass to zp_known. */
-const BYPASS_SIZE = 5;
 /** Bytes of a `syscall`. */
 const SYSCALL_SIZE = 2;
 
@@ -226,6 +226,15 @@ function enterFrame(a: StubAssembler): void {
   clearRareFlags(a);
 }
 
+/** The call itself, with nothing but the return address on the stack. */
+function bypassed(a: StubAssembler): void {
+  a.op("syscall");
+  a.pop(rcx);
+  outsideFrame(a);
+  a.jmp(rcx);
+  atReturnAddress(a);
+}
+
 export function entryStub(): ObjectFile {
   const a = new StubAssembler();
   const decided = a.label();
@@ -237,24 +246,46 @@ export function entryStub(): ObjectFile {
   const raw = a.label();
   const noStack = a.label();
 
+  const known = a.label();
+  const bypass = a.label();
+  const first = a.label();
+  const second = a.label();
+  const low = a.label();
+
   a.mark("zp_entry");
   atReturnAddress(a);
-  checkSite(a, BYPASS_SIZE);
+  checkSite(a, known);
 
   // Nobody looks at this number: five bytes, and no flags changed on the way here.
   a.mark("zp_bypass");
-  a.op("syscall");
-  a.pop(rcx);
-  outsideFrame(a);
-  a.jmp(rcx);
+  a.bind(bypass);
+  bypassed(a);
+
+  // Nobody looks at it, but at its one pointer argument: one beyond 4 GiB does not lead into page 0.
+  for (const [name, label, register] of [
+    ["first", first, rdi],
+    ["second", second, rsi],
+  ] as const) {
+    a.mark(`zp_${name}_pointer`);
+    a.bind(label);
+    a.mov(64, rcx, register);
+    a.bswap(64, rcx);
+    a.mov(32, rcx, rcx);
+    a.jrcxz(low);
+    bypassed(a);
+  }
 
   a.mark("zp_known");
-  atReturnAddress(a);
+  a.bind(known);
   a.lea(64, r11, symbol("zp_actions"));
   a.movzx(rcx, 8, indexed(r11, rax));
-  a.bytes(0xe3, 0x100 - 19); // jrcxz zp_bypass
-
+  a.jrcxz(bypass);
   a.mov(32, r11, rcx);
+  a.lea(64, rcx, mem(rcx, -ACTION_FIRST_POINTER));
+  a.jrcxz(first);
+  a.lea(64, rcx, mem(rcx, ACTION_FIRST_POINTER - ACTION_SECOND_POINTER));
+  a.jrcxz(second);
+  a.bind(low);
   a.pop(rcx);
   outsideFrame(a);
   enterFrame(a);

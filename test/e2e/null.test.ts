@@ -1,51 +1,36 @@
 /** Calls, jumps and pointers to page 0 do what they do natively, although page 0 is mapped. */
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { fixture, type Outcome, run, zpoline } from "./run.ts";
-
-const library = join(fileURLToPath(new URL("../..", import.meta.url)), "dist/libzpoline.so");
-
-const preloaded =
-  (hook: string) =>
-  (command: readonly string[]): Outcome =>
-    run(command, { env: { ...process.env, LD_PRELOAD: library, ZPOLINE_HOOK: hook } });
+import { LIBRARY, MODES } from "./conformance/modes.ts";
+import { fixture, type Outcome, run } from "./run.ts";
 
 /** What is said of a program that copies code. */
 const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time.*\n/;
 
-function traced(command: readonly string[]): Outcome {
-  const { lines, ...outcome } = zpoline(command);
-  expect(lines.length).toBeGreaterThan(0);
-  return { ...outcome, stderr: outcome.stderr.replace(JIT_GAP, "") };
-}
-
-const WAYS: readonly [string, (command: readonly string[]) => Outcome][] = [
-  ["with nothing looked at", preloaded("none")],
-  ["with read and write through the whole stub", preloaded("noop:0")],
-  ["under zpoline trace", traced],
-];
-
-describe.each(WAYS)("a call to page 0, %s", (_, hooked) => {
+describe.each(MODES)("a call to page 0: $name", (mode) => {
   const program = fixture("null.c");
+
+  const hooked = (scenario: string): Outcome => {
+    const outcome = mode.run([program, scenario]);
+    return { ...outcome, stderr: outcome.stderr.replace(JIT_GAP, "") };
+  };
 
   test("reaches the handler with all registers as natively", () => {
     const native = run([program, "all"]);
     expect(native.status).toBe(0);
     expect(native.stdout).toMatch(/call 0x200: signal 11 code 1 errno 0 addr 0x200 rip 200,/);
-    expect(hooked([program, "all"])).toEqual(native);
+    expect(hooked("all")).toEqual(native);
   });
 
   test.each(["die", "die-at-0x200", "die-by-tail-call", "die-ignored", "die-blocked"])("%s", (scenario) => {
     const native = run([program, scenario]);
     expect(native).toMatchObject({ signal: "SIGSEGV", status: null });
-    expect(hooked([program, scenario])).toEqual(native);
+    expect(hooked(scenario)).toEqual(native);
   });
 });
 
 test("a debugger sees the crash where it is", () => {
   const { stdout } = run([
-    ...["gdb", "-batch", "-nx", "-ex", "set startup-with-shell off", "-ex", `set environment LD_PRELOAD ${library}`],
+    ...["gdb", "-batch", "-nx", "-ex", "set startup-with-shell off", "-ex", `set environment LD_PRELOAD ${LIBRARY}`],
     ...["-ex", "run", "-ex", "print $_siginfo._sifields._sigfault.si_addr", "-ex", "print $_siginfo.si_code"],
     ...["-ex", "bt", "--args", fixture("null.c"), "die-at-0x200"],
   ]);

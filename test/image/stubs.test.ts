@@ -97,21 +97,34 @@ describe("the entry stub", () => {
   });
 
   test("looks up the action and leaves for the bypass before anything is changed", () => {
-    const [table, action, branch, keep, pop, frame] = disassemble("zp_known");
+    const lines = disassemble("zp_known");
+    const [table, action, branch] = lines;
     expect(table).toMatch(/^lea r11,\[/);
     expect(hex(table)).toBe(address("zp_actions"));
     expect(action).toBe("movzx ecx,byte ptr [r11+rax]");
     expect(branch).toMatch(/^jrcxz /);
     expect(hex(branch)).toBe(address("zp_bypass"));
-    expect(keep).toBe("mov r11d,ecx");
-    expect(pop).toBe("pop rcx");
-    expect(frame).toMatch(/^lea rsp,\[rsp-/);
+    const frame = lines.findIndex((line) => /^lea rsp,\[rsp-/.test(line));
+    expect(lines[frame - 1]).toBe("pop rcx");
+    expect(lines.slice(0, frame - 1).filter((line) => !/^(movzx|mov r11d|lea rcx,|lea r11,|jrcxz)/.test(line))).toEqual(
+      [],
+    );
+  });
+
+  test.each([
+    ["first", "rdi"],
+    ["second", "rsi"],
+  ])("makes a call whose %s argument points beyond 4 GiB without a change of flags", (name, register) => {
+    expect(disassemble(`zp_${name}_pointer`).slice(0, 7)).toEqual([
+      ...[`mov rcx,${register}`, "bswap rcx", "mov ecx,ecx", expect.stringMatching(/^jrcxz /)],
+      ...["syscall", "pop rcx", "jmp rcx"],
+    ]);
   });
 
   test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without one, or to a function's caller", () => {
     const lines = disassemble("zp_bypass");
-    expect(lines.filter((line) => line === "syscall")).toHaveLength(5);
-    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(6);
+    expect(lines.filter((line) => line === "syscall")).toHaveLength(7);
+    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(8);
     expect(lines.filter((line) => line === "ret")).toHaveLength(2);
     expect(lines.filter((line) => /^jmp r[^c]/.test(line))).toEqual([]);
   });
