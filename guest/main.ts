@@ -61,10 +61,13 @@ function environment(variables: usize): usize {
   return set ? set : variables;
 }
 
-/** The first process of a session, or a program without one, does not run unhooked; a later process does, as a gap. */
+/**
+ * The first program of a session, or one without a session, does not run unhooked; a later one does, as a gap. (One that
+ * may not open the ring is reported by whoever executed it: it never says that it has started.)
+ */
 function withoutSled(errno: u64): void {
-  const root = ring ? load<u32>(ring + RING_H_ROOT) : 0;
-  if (root && root != currentPid()) {
+  if (libraryPath && !ring) return;
+  if (ring && load<u32>(ring + RING_H_ROOT)) {
     recordGap(GAP_NO_VA0, errno, cstr("mmap at address 0"), 17);
     return;
   }
