@@ -17,9 +17,9 @@ import { leftSites, patchedSites } from "./rewrite/apply";
 import { rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
 import { cstr } from "../guest/std/cstr";
-import { fatal } from "../guest/std/log";
+import { fatal, refuse } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
-import { failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
+import { EACCES, EEXIST, ENOMEM, EPERM, failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
 export { on_fault } from "./foreign/crash";
 export { on_hook_exit } from "./foreign/enter";
@@ -38,7 +38,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   takeEnvironment(environment(variables));
   const block = allocateBlock();
   if (!block) {
-    fatal(cstr("cannot allocate memory"), 12, cstr("raise the limit of address space (ulimit -v)"));
+    fatal(cstr("NO_MEMORY"), cstr("cannot allocate memory"), <u64>ENOMEM, cstr("raise the limit of address space (ulimit -v)"));
     return;
   }
   adoptBlock(changetype<ThreadBlock>(block));
@@ -71,7 +71,18 @@ function withoutSled(errno: u64): void {
     recordGap(GAP_NO_VA0, errno, cstr("mmap at address 0"), 17);
     return;
   }
-  fatal(cstr("cannot map the trampoline at address 0"), errno, cstr("run as root, or: sysctl -w vm.mmap_min_addr=0"));
+  const what = cstr("this process may not map memory at address 0");
+  if (errno == <u64>EPERM) {
+    const cause = cstr("vm.mmap_min_addr is not 0, and the process has no CAP_SYS_RAWIO");
+    refuse(cstr("NO_VA0"), what, cause, cstr("sudo sysctl -w vm.mmap_min_addr=0, or run it as root"));
+  } else if (errno == <u64>EACCES) {
+    const cause = cstr("a security module (SELinux: mmap_zero) forbids it");
+    refuse(cstr("NO_VA0"), what, cause, cstr("allow mmap_zero in its policy: setsebool mmap_low_allowed 1"));
+  } else if (errno == <u64>EEXIST) {
+    refuse(cstr("NO_VA0"), what, cstr("something is mapped there already"), cstr("none: the program uses it itself"));
+  } else {
+    fatal(cstr("NO_VA0"), what, errno, cstr("see mmap(2)"));
+  }
 }
 
 function sayStart(begin: u64): void {

@@ -5,13 +5,16 @@ import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Codes that the sources throw: the first argument of `new ZpolineError(`, where it is a literal. */
+/** What Node code throws and what guest code says as it ends the program, where the code is a literal. */
+const THROWN = /(?:new ZpolineError\(\s*|(?:refuse|fatal)\(\s*cstr\()"([A-Z0-9_]+)"|\(([A-Z]+_[A-Z]+)\)\\n/g;
+
+/** Codes that the sources throw. */
 function thrown(directory: string): Set<string> {
   const codes = new Set<string>();
   for (const name of readdirSync(join(root, directory), { recursive: true, encoding: "utf8" })) {
     if (!name.endsWith(".ts")) continue;
     const text = readFileSync(join(root, directory, name), "utf8");
-    for (const [, code = ""] of text.matchAll(/new ZpolineError\(\s*"([A-Z0-9_]+)"/g)) codes.add(code);
+    for (const [, literal, said = ""] of text.matchAll(THROWN)) codes.add(literal ?? said);
   }
   return codes;
 }
@@ -22,7 +25,7 @@ const documented = rows.map(([, code = ""]) => code);
 
 test("docs/errors.md has every code, once, with cause and fix", () => {
   expect(documented).toEqual([...new Set(documented)]);
-  expect([...thrown("src")].filter((code) => !documented.includes(code))).toEqual([]);
+  expect([...thrown("src"), ...thrown("guest")].filter((code) => !documented.includes(code))).toEqual([]);
   for (const [, , cause, fix] of rows) {
     expect(cause?.trim()).not.toBe("");
     expect(fix?.trim()).not.toBe("");
@@ -30,6 +33,6 @@ test("docs/errors.md has every code, once, with cause and fix", () => {
 });
 
 test("docs/errors.md has no code that nothing throws", () => {
-  const codes = thrown("src");
+  const codes = new Set([...thrown("src"), ...thrown("guest")]);
   expect(documented.filter((code) => !codes.has(code))).toEqual([]);
 });

@@ -135,7 +135,7 @@ function keep(text: usize, length: usize): usize {
 /** Zeroed room. Where there is none, the program ends here: no setting is ignored silently. */
 function reserve(size: usize): usize {
   if (size > <usize>VARIABLES_SIZE - used) {
-    fatal(cstr("the environment variables of zpoline are too long"), <u64>E2BIG, cstr("shorten them"));
+    fatal(cstr("ENVIRONMENT"), cstr("the environment variables of zpoline are too long"), <u64>E2BIG, cstr("shorten them"));
   }
   const at = zp_variables() + used;
   used += size;

@@ -102,7 +102,7 @@ function takeBack(batch: PatchBatch): void {
     const bytes = changetype<usize>(undo) + offsetof<Undo>("bytes");
     const length = <usize>undo.length;
     if (sameBytes(undo.at, bytes, length) || writeText(batch.text, undo.at, bytes, length)) continue;
-    fatal(cstr("code that was half rewritten cannot be restored"), <u64>EFAULT, cstr("none: run the program without zpoline"));
+    fatal(cstr("TEXT_WRITE"), cstr("code that was half rewritten cannot be restored"), <u64>EFAULT, cstr("none: run the program without zpoline"));
   }
 }
 
@@ -124,7 +124,7 @@ function writeByProtection(to: usize, bytes: usize, length: usize): bool {
   if (failed(protect(page, size, PROT_READ | PROT_WRITE))) return false;
   memory.copy(to, bytes, length);
   const closed = protect(page, size, PROT_READ | PROT_EXEC);
-  if (failed(closed)) fatal(cstr("rewritten code cannot be made executable again"), <u64>-closed, cstr("mount /proc"));
+  if (failed(closed)) fatal(cstr("TEXT_WRITE"), cstr("rewritten code cannot be made executable again"), <u64>-closed, cstr("mount /proc"));
   return true;
 }
 

@@ -1,28 +1,22 @@
 /** Messages of last resort, on standard error: `zpoline: …`. */
-import { stringLength, writeDecimal } from "./bytes";
+import { copyString, stringLength, writeDecimal } from "./bytes";
 import { cstr } from "./cstr";
 import { syscall6 } from "./raw";
 import { SYS_EXIT_GROUP, writeAll } from "./sys";
 
 const STDERR: i64 = 2;
 
-export function say(text: usize): void {
-  writeAll(STDERR, text, stringLength(text));
+export function say(what: usize): void {
+  writeAll(STDERR, what, stringLength(what));
 }
 
-const digits: StaticArray<u8> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const text: usize = memory.data(32, 8);
 
-/** Says `what`, the error number and `fix`, and ends the process with status 125. */
-export function fatal(what: usize, errno: u64, fix: usize): void {
-  const from = changetype<usize>(digits);
-  say(cstr("zpoline: "));
-  say(what);
-  say(cstr(": errno "));
-  writeAll(STDERR, from, writeDecimal(from, errno) - from);
-  say(cstr("\n  fix: "));
-  say(fix);
-  say(cstr("\n"));
-  syscall6(SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0);
+/** As `refuse`, with an error number of the kernel as the cause. */
+export function fatal(code: usize, what: usize, errno: u64, fix: usize): void {
+  const cause = copyString(text, cstr("errno "));
+  store<u8>(writeDecimal(cause, errno), 0);
+  refuse(code, what, text, fix);
 }
 
 /** As `ZpolineError` says it (`cause` 0: none), and ends the process with status 125. */

@@ -70,7 +70,9 @@ export const EINTR: i64 = 4;
 export const E2BIG: i64 = 7;
 export const EAGAIN: i64 = 11;
 export const ENOMEM: i64 = 12;
+export const EACCES: i64 = 13;
 export const EFAULT: i64 = 14;
+export const EEXIST: i64 = 17;
 export const ENOSYS: i64 = 38;
 
 /** mmap and friends answer an address, or -4095…-1. */
