@@ -95,7 +95,9 @@ export function valuesSize(): usize {
  * rights that its caller has not (setuid and so on), nothing that the caller says is believed.
  */
 export function takeEnvironment(variables: usize): void {
-  if (!variables || isSecure(variables)) return;
+  if (!variables) return;
+  findVector(variables);
+  if (auxiliary(AT_SECURE)) return;
   let preload: usize = 0;
   for (let p = variables; load<usize>(p); p += 8) {
     const text = load<usize>(p);
@@ -167,17 +169,27 @@ function replaceOurs(variables: usize, preload: usize, others: usize): void {
   }
 }
 
-// The auxiliary vector behind the environment (getauxval(3)).
+// The auxiliary vector behind the environment (getauxval(3)): types.
 const AT_NULL: u64 = 0;
+export const AT_PHDR: u64 = 3;
+export const AT_PHNUM: u64 = 5;
 const AT_SECURE: u64 = 23;
+export const AT_EXECFN: u64 = 31;
+export const AT_SYSINFO_EHDR: u64 = 33;
 /** All types are less. What follows an environment that is not the initial one is not taken for a vector. */
 const AT_LIMIT: u64 = 64;
+let vector: usize = 0;
 
-function isSecure(variables: usize): bool {
-  let p = variables;
-  while (load<usize>(p)) p += 8;
-  for (p += 8; load<u64>(p) != AT_NULL && load<u64>(p) < AT_LIMIT; p += 16) {
-    if (load<u64>(p) == AT_SECURE) return load<u64>(p, 8) != 0;
+function findVector(variables: usize): void {
+  vector = variables;
+  while (load<usize>(vector)) vector += 8;
+  vector += 8;
+}
+
+/** A value of the auxiliary vector; 0 when it is not there. */
+export function auxiliary(type: u64): u64 {
+  for (let p = vector; p && load<u64>(p) != AT_NULL && load<u64>(p) < AT_LIMIT; p += 16) {
+    if (load<u64>(p) == type) return load<u64>(p, 8);
   }
-  return false;
+  return 0;
 }

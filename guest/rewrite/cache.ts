@@ -191,7 +191,8 @@ function makeKey(work: CacheWork, mapping: Mapping, bounds: Bounds): bool {
   const stat = statOf(work);
   wanted.magic = 0;
   if (mapping.end - mapping.start < LEAST_TEXT || !bounds.count) return false;
-  store<u8>(mapping.name + <usize>mapping.nameLength, 0); // instead of the end of the line
+  const end = mapping.name + <usize>mapping.nameLength;
+  if (load<u8>(end)) store<u8>(end, 0); // instead of the end of the line
   // The name may lead to another file by now.
   if (!statFile(mapping.name, stat) || stat.inode != mapping.inode || !isRegular(stat)) return false;
   if (!readBuild(wanted)) return false;

@@ -126,20 +126,27 @@ function reaches(a: usize, b: usize): bool {
   return (a > b ? a - b : b - a) < REACH;
 }
 
+/** Pages tried in one gap. */
+const MOST_PAGES: usize = 64;
+
 /**
- * A page in a gap between mappings below `near`: at the end of the gap, so that what grows upwards (brk) meets it last.
- * Another thread may take it first; then the next gap serves.
+ * A page in a gap between mappings below `near`: near the end of the gap, so that what grows upwards (brk) meets it last.
+ * What the list does not have, our own stubs of before and what other threads map, is not replaced: then the next page, or
+ * the next gap, serves.
  */
 function mapBelow(maps: Maps, near: usize, protection: u64): usize {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
   for (let i = maps.count; i > 1; i--) {
     const end = mappingAt(maps, i - 1).start;
     if (end > near || mappingAt(maps, i - 2).end + GAP > end) continue;
-    if (!reaches(near, end - STUBS_SIZE)) return 0;
-    const page = syscall6(SYS_MMAP, end - GAP, STUBS_SIZE, protection, flags, <u64>-1, 0);
-    if (failed(page)) continue;
-    own(<usize>page, STUBS_SIZE);
-    return <usize>page;
+    for (let n: usize = 0; n < MOST_PAGES; n++) {
+      const address = end - GAP + n * STUBS_SIZE;
+      if (!reaches(near, address)) return 0;
+      const page = syscall6(SYS_MMAP, address, STUBS_SIZE, protection, flags, <u64>-1, 0);
+      if (failed(page)) continue;
+      own(<usize>page, STUBS_SIZE);
+      return <usize>page;
+    }
   }
   return 0;
 }

@@ -19,6 +19,7 @@ import { isExcluded } from "./exclude";
 import { openImage } from "./functions";
 import { Insn } from "./insn";
 import { addEntry, Entry, PlanList } from "./list";
+import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
 import { BATCH_SIZE, closeText, openText, PatchBatch } from "./patch";
 import { Plan, planPatch } from "./plan";
@@ -53,7 +54,8 @@ const WORK: usize = (SCRATCH_AT + SCRATCH + 4095) & ~4095;
 
 /** Everything that is executable now. */
 export function rewriteAll(): void {
-  rewriteRange(0, <usize>-1, true);
+  const list = readMaps();
+  rewriteRange(list ? list : readLinkMap(), 0, <usize>-1, true);
 }
 
 /**
@@ -61,11 +63,11 @@ export function rewriteAll(): void {
  * file; else the program may have written there before.
  */
 export function mappedExecutable(address: usize, length: usize, mapped: bool): void {
-  rewriteRange(address, (address + length + 4095) & PAGE_MASK, mapped);
+  rewriteRange(readMaps(), address, (address + length + 4095) & PAGE_MASK, mapped);
 }
 
-function rewriteRange(low: usize, high: usize, fresh: bool): void {
-  const list = readMaps();
+/** `list` is a Maps, freed here, or 0. */
+function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
   if (!list) {
     recordGap(GAP_UNPATCHED_SITE, low, cstr("/proc/self/maps cannot be read"), 30);
     return;
@@ -98,7 +100,7 @@ function rewriteRange(low: usize, high: usize, fresh: bool): void {
 function isForeign(mapping: Mapping): bool {
   if (mapping.start < imageEnd() && mapping.end > imageStart()) return false;
   if (isHookCode(mapping.start)) return false;
-  if (mapping.nameLength && load<u8>(mapping.name) == SLASH) return true;
+  if (mapping.inode || (mapping.nameLength && load<u8>(mapping.name) == SLASH)) return true;
   const special = mapping.nameLength != 0; // [vdso], [vsyscall], [stack]
   if (!special && !reportedJit && !isOurs(mapping)) {
     reportedJit = true;
