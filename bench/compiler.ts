@@ -11,12 +11,11 @@ import { runAsc } from "../src/compiler/asc.ts";
 import { compileGuest, compileWasm } from "../src/compiler/compile.ts";
 import type { ObjectFile } from "../src/compiler/object.ts";
 import { writeSharedObject } from "../src/elf/write.ts";
-import { entryStub } from "../src/image/stubs.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const here = join(root, "bench/compiler");
 const work = mkdtempSync(join(tmpdir(), "zpoline-bench-"));
-const FUNCTIONS = ["lengths", "scan", "maps", "hash", "on_enter"];
+const FUNCTIONS = ["lengths", "scan", "maps", "hash"];
 const COMPILATIONS = 21;
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
@@ -24,7 +23,7 @@ const median = (values: readonly number[]): number => [...values].sort((a, b) =>
 function library(object: ObjectFile): string {
   const path = join(work, "guest.so");
   const exports = Object.fromEntries(FUNCTIONS.map((name) => [name, name]));
-  writeFileSync(path, writeSharedObject([entryStub(), object], { soname: "guest.so", exports }));
+  writeFileSync(path, writeSharedObject([object], { soname: "guest.so", exports }));
   return path;
 }
 

@@ -3,8 +3,6 @@
 import { parseMaps } from "../../guest/rewrite/maps";
 import { LENGTHS } from "./lengths";
 
-export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "../../guest/hook/dispatch";
-
 const MODRM: u32 = 8;
 const ESCAPE: u32 = 16;
 const PREFIX: u32 = 32;

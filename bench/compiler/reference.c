@@ -163,32 +163,3 @@ uint64_t hash(const uint64_t *keys, const uint64_t *end, const struct table *tab
   for (const uint64_t *p = keys; p < end; p++) sum += look_up(table, *p);
   return sum;
 }
-
-/* ── guest/hook/dispatch.ts, as far as a number goes that nobody looks at ──────────────────────────────────────────── */
-
-enum { ACTIONS = 4096, ACTION_RECORD = 1, ACTION_SPECIAL = 2, ACTION_CONSTANT = 4 };
-static uint8_t actions[ACTIONS];
-
-struct frame {
-  uint64_t nr, args[6], result;
-};
-
-__attribute__((noinline)) static void record(struct frame *f) { f->args[0] = actions[f->nr & 7]; }
-
-__attribute__((noinline)) static uint32_t special(struct frame *f, uint32_t verdict) {
-  f->args[1] = verdict;
-  return verdict + 1;
-}
-
-uint32_t on_enter(struct frame *f, uint32_t action) {
-  if (action & ACTION_CONSTANT) {
-    f->result = 0;
-    return 2;
-  }
-  uint32_t verdict = 0;
-  if (action & ACTION_RECORD) {
-    record(f);
-    verdict = 1;
-  }
-  return action & ACTION_SPECIAL ? special(f, verdict) : verdict;
-}
