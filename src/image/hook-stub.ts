@@ -192,8 +192,8 @@ function realCall(a: StubAssembler, atSite = false): void {
   a.test(64, rcx, rcx);
   a.cmov("e", 64, rcx, rsp);
   a.mov(64, gs(THREAD_HOOK_NEXT_SP), rsp);
+  a.mov(64, gs(THREAD_HOOK_IN), 0); // first: a handler on the program's stack would take the hook for abandoned
   a.mov(64, rsp, rcx);
-  a.mov(64, gs(THREAD_HOOK_IN), 0);
   if (atSite) throughCancellationPoint(a);
   a.op("syscall");
   if (atSite) a.mark("zp_cancel_returned");
