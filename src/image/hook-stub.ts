@@ -16,7 +16,9 @@ import {
   Assembler,
   gs,
   indexed,
+  type Label,
   mem,
+  type Reg,
   r8,
   r9,
   r10,
@@ -36,8 +38,10 @@ import {
   symbol,
 } from "../compiler/x64.ts";
 import {
+  ACTION_FIRST_POINTER,
   ACTION_NUMBERS,
   ACTION_POINTERS,
+  ACTION_SECOND_POINTER,
   ACTION_SPECIAL,
   FRAME_ARGS,
   FRAME_CANCEL,
@@ -72,6 +76,8 @@ import { cpuLevel, LEVEL_AVX, LEVEL_AVX512, LEVEL_SSE, restoreVectors, saveVecto
 
 const SAVED = [rbx, rbp, r12, r13, r14, r15] as const;
 const STACK_POINTER = rsp.dwarf;
+/** Size of page 0. */
+const PAGE = 4096;
 /** The argument of the hook that goes on the stack, with what keeps the stack aligned. */
 const STACK_ARGUMENT = 16;
 
@@ -243,8 +249,14 @@ function next(a: StubAssembler): void {
   a.cmp(32, rax, ACTION_NUMBERS);
   a.jcc("ae", plain);
   a.lea(64, r11, symbol("zp_actions"));
-  a.test(8, indexed(r11, rax), ACTION_SPECIAL | ACTION_POINTERS);
+  a.movzx(rax, 8, indexed(r11, rax));
+  a.test(8, rax, ACTION_SPECIAL);
   a.jcc("ne", special);
+  a.test(8, rax, ACTION_POINTERS);
+  a.jcc("e", plain);
+  onlyPointer(a, ACTION_FIRST_POINTER, rsi, { above: plain, below: special });
+  onlyPointer(a, ACTION_SECOND_POINTER, rdx, { above: plain, below: special });
+  a.jmp(special);
   a.bind(plain);
   systemCallArguments(a);
   realCall(a);
@@ -337,6 +349,17 @@ function next(a: StubAssembler): void {
   for (const register of [...SAVED].reverse()) a.pop(register);
   a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
   a.jmp(returned);
+}
+
+/** Where eax has the action `kind`: whether the one pointer of the call lies above page 0. */
+function onlyPointer(a: StubAssembler, kind: number, pointer: Reg, to: { above: Label; below: Label }): void {
+  const other = a.label();
+  a.test(8, rax, kind & ~ACTION_POINTERS);
+  a.jcc("e", other);
+  a.cmp(64, pointer, PAGE);
+  a.jcc("ae", to.above);
+  a.jmp(to.below);
+  a.bind(other);
 }
 
 /** C arguments (number first, the seventh on the stack) to those of a system call. */

@@ -28,6 +28,17 @@ describe.each(MODES)("a call to page 0: $name", (mode) => {
   });
 });
 
+describe.each(MODES)("the sites of a library that is unloaded are forgotten: $name", (mode) => {
+  const library = (...flags: readonly string[]) => fixture("same-place.c", "-shared", "-fPIC", "-nostdlib", ...flags);
+
+  test("another library in the same place calls NULL where the first made a system call", () => {
+    const command = [fixture("replaced.c", "-ldl"), library(), library("-DTHROUGH_NULL")];
+    const native = run(command);
+    expect(native.stdout).toMatch(/^(the system call: 1\nin the same place: 1\nsignal 11 code 1 addr \(nil\)\n){3}$/);
+    expect(mode.run(command)).toEqual(native);
+  });
+});
+
 test("a debugger sees the crash where it is", () => {
   const { stdout } = run([
     ...["gdb", "-batch", "-nx", "-ex", "set startup-with-shell off", "-ex", `set environment LD_PRELOAD ${LIBRARY}`],
