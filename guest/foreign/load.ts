@@ -37,23 +37,26 @@ declare function zp_environ(): usize;
 @external("symbol", "zp_hook_function")
 declare function zp_hook_function(): usize;
 // @ts-ignore: decorator
-@external("symbol", "zp_vectors_save")
-declare function zp_vectors_save(): usize;
+@external("symbol", "zp_hook_way")
+declare function zp_hook_way(): usize;
 // @ts-ignore: decorator
 @external("symbol", "zp_vectors_restore")
 declare function zp_vectors_restore(): usize;
 // @ts-ignore: decorator
+@external("symbol", "zp_hook_leave")
+declare function zp_hook_leave(): usize;
+// @ts-ignore: decorator
 @external("symbol", "zp_vectors_leave")
 declare function zp_vectors_leave(): usize;
 // @ts-ignore: decorator
-@external("symbol", "zp_vectors_save_0")
-declare function zp_vectors_save_0(): usize;
+@external("symbol", "zp_hook_0")
+declare function zp_hook_0(): usize;
 // @ts-ignore: decorator
-@external("symbol", "zp_vectors_save_1")
-declare function zp_vectors_save_1(): usize;
+@external("symbol", "zp_hook_1")
+declare function zp_hook_1(): usize;
 // @ts-ignore: decorator
-@external("symbol", "zp_vectors_save_2")
-declare function zp_vectors_save_2(): usize;
+@external("symbol", "zp_hook_2")
+declare function zp_hook_2(): usize;
 // @ts-ignore: decorator
 @external("symbol", "zp_vectors_restore_0")
 declare function zp_vectors_restore_0(): usize;
@@ -156,19 +159,20 @@ function start(handle: usize): void {
 /** What is saved around the hook: all that this processor has, or nothing. */
 function setVectors(): void {
   const wanted = valueOf(ZPOLINE_VECTOR);
-  let save = zp_vectors_save_0();
+  let way = zp_hook_0();
   let restore = zp_vectors_restore_0();
   const level = call0(zp_cpu_level());
   if (wanted && sameString(wanted, cstr("leave"))) {
-    save = restore = zp_vectors_leave();
+    way = zp_hook_leave();
+    restore = zp_vectors_leave();
   } else if (level == 1) {
-    save = zp_vectors_save_1();
+    way = zp_hook_1();
     restore = zp_vectors_restore_1();
   } else if (level == 2) {
-    save = zp_vectors_save_2();
+    way = zp_hook_2();
     restore = zp_vectors_restore_2();
   }
-  store<usize>(zp_vectors_save(), save);
+  store<usize>(zp_hook_way(), way);
   store<usize>(zp_vectors_restore(), restore);
 }
 

@@ -13,7 +13,6 @@
 
 import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import {
-  Assembler,
   gs,
   indexed,
   type Label,
@@ -71,8 +70,16 @@ import {
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "./layout.ts";
-import { loadArguments, outsideFrame, pointer, restore, StubAssembler, slot } from "./stubs.ts";
-import { cpuLevel, LEVEL_AVX, LEVEL_AVX512, LEVEL_SSE, restoreVectors, saveVectors } from "./vector-state.ts";
+import { ARGUMENTS, loadArguments, outsideFrame, pointer, restore, StubAssembler, slot } from "./stubs.ts";
+import {
+  cpuLevel,
+  LEVEL_AVX,
+  LEVEL_AVX512,
+  LEVEL_SSE,
+  restoreVectors,
+  saveVectors,
+  type VectorLevel,
+} from "./vector-state.ts";
 
 const SAVED = [rbx, rbp, r12, r13, r14, r15] as const;
 const STACK_POINTER = rsp.dwarf;
@@ -98,20 +105,32 @@ function copyWords(
   }
 }
 
-/** rsp is the frame, and the program's registers but rax, rcx and r11 are in it or untouched. */
-function hook(a: StubAssembler): void {
-  a.mark("zp_hook");
+/** What of the frame is still needed when the hook has been called. */
+const NEEDED_WORDS = [
+  FRAME_NR,
+  ...ARGUMENTS.map((_, i) => FRAME_ARGS + 8 * i),
+  FRAME_FLAGS,
+  FRAME_TSC,
+  FRAME_CANCEL,
+  FRAME_SP,
+  FRAME_IP,
+];
+
+/**
+ * Calls the hook, with the vector state of `level` kept around it (undefined: none). rsp is the frame, and the program's
+ * registers but rax, rcx and r11 are in it or untouched.
+ */
+function hook(a: StubAssembler, level: VectorLevel | undefined): void {
   frameAt(a, STACK_POINTER, 0);
   a.mov(64, rcx, rsp);
   frameAt(a, rcx.dwarf, 0);
   a.mov(64, rsp, mem(rcx, FRAME_COOKIE));
   a.lea(64, rsp, mem(rsp, -LEVEL_SIZE));
-  copyWords(
-    a,
-    FRAME_SIZE / 8,
-    (at) => slot(LEVEL_FRAME + at),
-    (at) => mem(rcx, at),
-  );
+  for (const at of NEEDED_WORDS) {
+    a.mov(64, rax, mem(rcx, at));
+    a.mov(64, slot(LEVEL_FRAME + at), rax);
+  }
+  a.mov(64, rcx, mem(rcx, FRAME_PLAN));
   frameAt(a, STACK_POINTER, LEVEL_FRAME);
   SAVED.forEach((register, i) => {
     a.mov(64, slot(LEVEL_SAVED + 8 * i), register);
@@ -123,18 +142,16 @@ function hook(a: StubAssembler): void {
     (at) => gs(THREAD_HOOK_IN + at),
   );
   a.lea(64, rdi, slot(LEVEL_VECTORS));
-  a.call(symbol("zp_vectors_save"));
-  a.mov(64, rax, slot(FRAME_PLAN));
-  a.mov(64, gs(THREAD_HOOK_CALL_SP), rax);
+  if (level !== undefined) saveVectors(a, level, rdi);
+  a.mov(64, gs(THREAD_HOOK_CALL_SP), rcx);
   const onProgramStack = a.label();
-  a.test(64, rax, rax);
+  a.test(64, rcx, rcx);
   a.jcc("e", onProgramStack);
-  a.mov(64, gs(THREAD_HOOK_OWNER), rax); // the frame itself
+  a.mov(64, gs(THREAD_HOOK_OWNER), rcx); // the frame itself
   a.bind(onProgramStack);
   a.mov(64, gs(THREAD_HOOK_LEVEL), rsp);
   a.mov(64, gs(THREAD_HOOK_IN), rsp);
 
-  a.op("cld");
   a.mov(64, rdi, slot(FRAME_NR));
   [rsi, rdx, rcx, r8, r9].forEach((register, i) => {
     a.mov(64, register, slot(FRAME_ARGS + 8 * i));
@@ -148,7 +165,9 @@ function hook(a: StubAssembler): void {
   frameAt(a, STACK_POINTER, LEVEL_FRAME);
   a.mov(64, slot(LEVEL_FRAME + FRAME_RESULT), rax);
 
-  leaveHook(a);
+  a.lea(64, rdi, slot(LEVEL_VECTORS));
+  if (level !== undefined) restoreVectors(a, level, rdi);
+  leaveLevel(a);
   const unrecorded = a.label();
   a.cmp(64, slot(FRAME_TSC), 0);
   a.jcc("e", unrecorded);
@@ -162,10 +181,8 @@ function hook(a: StubAssembler): void {
   a.jmp(rcx);
 }
 
-/** rsp is the level: vector state and the thread's words as they were before it. */
-function leaveHook(a: StubAssembler): void {
-  a.lea(64, rdi, slot(LEVEL_VECTORS));
-  a.call(symbol("zp_vectors_restore"));
+/** rsp is the level: the thread's words as they were before it. */
+function leaveLevel(a: StubAssembler): void {
   copyWords(
     a,
     LEVEL_WORD_COUNT,
@@ -182,7 +199,9 @@ function abandon(a: StubAssembler): void {
   a.mark("zp_hook_abandon");
   frameAt(a, STACK_POINTER, LEVEL_FRAME);
   a.op("cld");
-  leaveHook(a);
+  a.lea(64, rdi, slot(LEVEL_VECTORS));
+  a.call(symbol("zp_vectors_restore"));
+  leaveLevel(a);
   SAVED.forEach((register, i) => {
     a.mov(64, register, slot(LEVEL_SAVED + 8 * i));
   });
@@ -376,7 +395,9 @@ function systemCallArguments(a: StubAssembler): void {
 /** Pure: the unit with `zp_hook`, `zp_next` and `zp_hook_abandon`. */
 export function hookStub(): ObjectFile {
   const a = new StubAssembler();
-  hook(a);
+  a.mark("zp_hook");
+  frameAt(a, STACK_POINTER, 0);
+  a.jmp(symbol("zp_hook_way"));
   abandon(a);
   next(a);
   vectorsLeave(a);
@@ -388,30 +409,36 @@ export function hookStub(): ObjectFile {
       // Filled in by the dynamic loader with the addresses of libc's functions, or 0.
       ...["zp_dlmopen", "zp_dlopen", "zp_dlsym", "zp_dlerror"].map(pointer),
       // Filled in at start-up, when a hook is loaded.
-      ...["zp_hook_function", "zp_vectors_save", "zp_vectors_restore"].map(pointer),
+      ...["zp_hook_function", "zp_hook_way", "zp_vectors_restore"].map(pointer),
     ],
   };
 }
 
-/** For hooks that use no vector or x87 registers: nothing to save. */
+/** The ways to a hook that uses no vector or x87 registers, and its `zp_vectors_restore`: nothing to keep. */
 function vectorsLeave(a: StubAssembler): void {
+  a.mark("zp_hook_leave");
+  hook(a, undefined);
   a.mark("zp_vectors_leave");
   a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
   a.op("ret");
 }
 
-/** `zp_vectors_save_N` and `zp_vectors_restore_N`: rdi is the area, N what `zp_cpu_level` answers. */
+/**
+ * The ways to any other hook, `zp_hook_N` (N is what `zp_cpu_level` answers), and `zp_vectors_restore_N`, a function whose
+ * argument is the area, for a hook that has crashed.
+ */
 function vectorsKept(): CodeUnit {
-  const a = new Assembler();
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  const a = new StubAssembler();
   for (const level of [LEVEL_SSE, LEVEL_AVX, LEVEL_AVX512] as const) {
-    a.mark(`zp_vectors_save_${level}`);
-    saveVectors(a, level, rdi);
-    a.op("ret");
+    a.mark(`zp_hook_${level}`);
+    hook(a, level);
     a.mark(`zp_vectors_restore_${level}`);
+    a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
     restoreVectors(a, level, rdi);
     a.op("ret");
   }
+  frameAt(a, STACK_POINTER, LEVEL_FRAME);
+  a.placeRare();
   return a.finish("zp_vectors");
 }
 
