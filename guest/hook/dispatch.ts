@@ -25,6 +25,7 @@ import { afterFilter, beforeFilter } from "../process/seccomp";
 import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { currentThread, retireBlock } from "../process/thread";
+import { refuseRange } from "../process/user-dispatch";
 import { mappingsChanged } from "../record/memory";
 import { keepClock } from "../record/clock";
 import { recordEnter, recordExit, recordGap } from "../record/record";
@@ -146,7 +147,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     retireBlock(currentThread()); // a process that shares our memory goes on
     return VERDICT_CALL;
   }
-  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) : keepOurs(f)) {
+  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : keepOurs(f)) {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }

@@ -73,6 +73,7 @@ export const ENOMEM: i64 = 12;
 export const EACCES: i64 = 13;
 export const EFAULT: i64 = 14;
 export const EEXIST: i64 = 17;
+export const EINVAL: i64 = 22;
 export const ENOSYS: i64 = 38;
 
 /** mmap and friends answer an address, or -4095…-1. */

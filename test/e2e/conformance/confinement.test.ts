@@ -13,6 +13,16 @@ sameAsNatively([
   { name: "setuid, then calls; chroot", source: "privileges.c" },
 ]);
 
+describe("Syscall User Dispatch with a range of addresses is refused, and the program goes on", () => {
+  const program = fixture("dispatch-range.c");
+  const native = run([program]).stdout;
+
+  test.each(MODES)("$name", (mode) => {
+    const { stdout, status } = mode.run([program]);
+    expect({ stdout, status }).toEqual({ stdout: native.replace(/^on: 0$/m, "on: -22"), status: 0 });
+  });
+});
+
 describe("the gs base, which is ours: a program may not have it", () => {
   const expected = run([fixture("segments.c")])
     .stdout.replace("ARCH_SET_GS, data): 0", "ARCH_SET_GS, data): -1")
