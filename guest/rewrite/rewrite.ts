@@ -8,6 +8,7 @@
  */
 import { GAP_EXCLUDED, GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
 import { isHookCode } from "../foreign/load";
+import { LIBZPHOOK, valueOf } from "../process/environment";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
@@ -21,7 +22,7 @@ import { Insn } from "./insn";
 import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
-import { BATCH_SIZE, closeText, openText, PatchBatch } from "./patch";
+import { BATCH_SIZE, closeRange, closeText, openRange, openText, PatchBatch } from "./patch";
 import { Plan, planPatch } from "./plan";
 import { beginSearch, nextSite, Site, VERDICT_NOT } from "./sites";
 
@@ -33,6 +34,10 @@ declare function imageStart(): usize;
 declare function imageEnd(): usize;
 
 let reportedJit: bool = false;
+/** Nobody runs the code that is rewritten: start-up, without threads that a C hook may have made. */
+let alone: bool = false;
+/** So many patches are cheaper together. */
+const WORTH_OPENING: u32 = 8;
 
 const SLASH: u8 = 0x2f;
 const PAGE_MASK: usize = ~(<usize>4095);
@@ -55,7 +60,9 @@ const WORK: usize = (SCRATCH_AT + SCRATCH + 4095) & ~4095;
 /** Everything that is executable now. */
 export function rewriteAll(): void {
   const list = readMaps();
+  alone = !valueOf(LIBZPHOOK);
   rewriteRange(list ? list : readLinkMap(), 0, <usize>-1, true);
+  alone = false;
 }
 
 /**
@@ -145,7 +152,11 @@ function rewriteMapping(
   }
   const batch = changetype<PatchBatch>(work + BATCH_AT);
   batch.text = text;
-  if (!(mapping.protection & SHARED)) applyList(list, batch, maps, start, end);
+  if (!(mapping.protection & SHARED)) {
+    if (alone && list.count >= WORTH_OPENING) openRange(batch, start, end);
+    applyList(list, batch, maps, start, end);
+    closeRange(batch, start, end);
+  }
   settle(list, mapping, start, end, cached);
 }
 
