@@ -44,7 +44,6 @@ describe("the same calls in the same order as strace shows", () => {
     ["ls -la", ["ls", "-la", "tree"]],
     ["cat", ["cat", "tree/f1", "tree/f2", "tree/none"]],
     ["sort", ["sort", "tree/f19"]],
-    ["bash, one process after the other", sh("ls tree > list; sort list; wc -l < list; (exit 3); echo $?")],
     ["sqlite3", ["sqlite3", ":memory:", "select 1"]],
     ["sed", ["sed", "s/x/y/", "tree/f3"]],
   ] as const)("%s", (_name, command) => {
@@ -55,6 +54,15 @@ describe("the same calls in the same order as strace shows", () => {
       expect(calls.map(nameOf)).toEqual(visible(theirs[i]!.map(nameOf), i === 0));
     }
   });
+});
+
+test("as many calls of each name as strace shows in bash and what it starts, one process after the other", () => {
+  const command = sh("ls tree > list; sort list; wc -l < list; (exit 3); echo $?");
+  const ours = callsByProcess(zpoline(command).lines);
+  const theirs = callsByProcess(strace(command).lines);
+  // A handler of SIGCHLD runs whenever a child happens to end: the order of its calls among others is not the same twice.
+  const names = (calls: readonly string[]): string[] => calls.map(nameOf).toSorted();
+  expect(ours.map(names)).toEqual(theirs.map((calls, i) => visible(calls.map(nameOf), i === 0).toSorted()));
 });
 
 /**
