@@ -22,7 +22,7 @@ import { rdtsc, syscall6 } from "../guest/std/raw";
 import { EACCES, EEXIST, ENOMEM, EPERM, failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
 export { on_fault } from "./foreign/crash";
-export { on_hook_exit } from "./foreign/enter";
+export { on_hook_enter, on_hook_exit } from "./foreign/enter";
 export { on_next, on_next_exit } from "./foreign/next";
 export { on_hook_entry } from "./foreign/registers";
 export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";

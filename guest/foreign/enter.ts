@@ -42,8 +42,8 @@ export function useFsBase(): void {
   readsFsBase = true;
 }
 
-/** Called for every number that the C hook gets; answers VERDICT_HOOK with the stack to use in the frame. */
-export function enterHook(f: Frame, action: u32): u32 {
+/** Called by the stub for every number that the C hook gets, in place of on_enter; answers VERDICT_HOOK with the stack to use in the frame. */
+export function on_hook_enter(f: Frame, action: u32): u32 {
   const thread = currentThread();
   if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
   if (thread.hookIn && !isAbandoned(thread, f)) {

@@ -18,7 +18,7 @@ import {
 } from "../../src/image/layout";
 import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterClone, beforeClone } from "../process/clone";
-import { enterHook } from "../foreign/enter";
+import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
 import { afterFilter, beforeFilter } from "../process/seccomp";
@@ -69,7 +69,7 @@ const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
  * Short, and in need of no register to save.
  */
 export function on_enter(f: Frame, action: u32): u32 {
-  if (action & ACTION_HOOK) return enterHook(f, action);
+  if (action & ACTION_HOOK) return on_hook_enter(f, action);
   if (action & WATCHED) return on_watched(f, action);
   f.result = 0;
   return action & ACTION_CONSTANT ? VERDICT_SKIP : VERDICT_CALL;

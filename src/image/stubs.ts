@@ -31,6 +31,7 @@ import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
 import { checkSite } from "./landing.ts";
 import {
   ACTION_FIRST_POINTER,
+  ACTION_HOOK,
   ACTION_NUMBERS,
   ACTION_SECOND_POINTER,
   CANCEL_RETURN,
@@ -239,6 +240,7 @@ export function entryStub(): ObjectFile {
   const a = new StubAssembler();
   const decided = a.label();
   const called = a.label();
+  const hooked = a.label();
   const callExit = a.label();
   const answer = a.label();
   const done = a.label();
@@ -291,6 +293,8 @@ export function entryStub(): ObjectFile {
   enterFrame(a);
   a.mov(64, rdi, rsp);
   a.mov(32, rsi, r11);
+  a.test(8, rsi, ACTION_HOOK);
+  a.jcc("ne", hooked);
   a.call("on_enter");
   a.bind(decided);
   a.cmp(32, rax, VERDICT_SKIP);
@@ -324,6 +328,14 @@ export function entryStub(): ObjectFile {
   a.call("on_exit");
   a.bind(done);
   leave(a);
+
+  // The C hook gets it.
+  insideFrame(a);
+  a.bind(hooked);
+  a.call("on_hook_enter");
+  a.cmp(32, rax, VERDICT_HOOK);
+  a.jcc("ne", decided);
+  a.jmp(symbol("zp_hook_way"));
 
   // A jump patch comes here, with any number, and the address after its call site in rcx; it has not touched the stack.
   outsideFrame(a);

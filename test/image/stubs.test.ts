@@ -25,6 +25,7 @@ const hooks = {
     "on_unknown",
     "on_cancel_point",
     "on_cancel_return",
+    "on_hook_enter",
     "on_hook_exit",
     "on_next",
     "on_next_exit",
