@@ -80,6 +80,13 @@ test("a hook uses dlopen, threads of its own, the password file, name resolution
   expect([stdout, stderr]).toEqual(["42\n", ""]);
 });
 
+test("a hook has a thread of its own", () => {
+  const { stdout, stderr, status } = hooked(hook("background"), [fixture("processes.c")]);
+  expect(stdout).toBe(run([fixture("processes.c")]).stdout);
+  expect(stderr).toMatch(/the thread works\n$/);
+  expect(status).toBe(0);
+});
+
 describe("a hook that cannot be used ends the program with status 125", () => {
   const text = join(scratch, "text.so");
   writeFileSync(text, "no library\n");
