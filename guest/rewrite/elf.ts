@@ -41,6 +41,9 @@ export class Image {
   /** Dynamic symbols. */
   symbols: usize;
   symbolCount: usize;
+  /** Where the functions begin that dynamic symbols name: u32, counted from `low`, ascending; 0 until sortStarts. */
+  starts: usize;
+  startCount: usize;
 }
 
 /**
@@ -59,6 +62,7 @@ export function openElf(image: Image, bias: usize, headers: usize, count: usize,
   image.described = 0;
   image.symbols = 0;
   image.symbolCount = 0;
+  image.starts = 0;
   if (headers < low || headers >= high || (high - headers) / PHDR_SIZE < count) return;
   image.headerCount = count;
   let dynamic: usize = 0;

@@ -17,7 +17,7 @@ import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, s
 import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
 import { isExcluded } from "./exclude";
-import { openImage } from "./functions";
+import { needsSymbols, openImage, sortStarts } from "./functions";
 import { Insn } from "./insn";
 import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
@@ -55,7 +55,9 @@ const ENTRIES_AT: usize = HEADER_AT + offsetof<CacheHeader>();
 const MOST_ENTRIES: u32 = 1 << 17;
 const SCRATCH_AT: usize = ENTRIES_AT + <usize>MOST_ENTRIES * offsetof<Entry>();
 const SCRATCH: usize = 1 << 16;
-const WORK: usize = (SCRATCH_AT + SCRATCH + 4095) & ~4095;
+const STARTS_AT: usize = SCRATCH_AT + SCRATCH;
+const STARTS: usize = 1 << 18;
+const WORK: usize = (STARTS_AT + STARTS + 4095) & ~4095;
 
 /** Everything that is executable now. */
 export function rewriteAll(): void {
@@ -168,6 +170,7 @@ function search(list: PlanList, start: usize, end: usize, work: usize): void {
   const plan = changetype<Plan>(work + PLAN_AT);
   const site = changetype<Site>(work + SITE_AT);
   openImage(image, bounds.bias, bounds.headers, bounds.count, bounds.low, bounds.high);
+  if (needsSymbols(image, end - start)) sortStarts(image, work + STARTS_AT, STARTS);
   const search = beginSearch(image, start, end, work + SCRATCH_AT, SCRATCH);
   while (nextSite(search, site)) {
     if (site.verdict == VERDICT_NOT) continue;

@@ -7,7 +7,7 @@ import { decode } from "./decode";
 import { Image } from "./elf";
 import { beginsAt, coveringInsn, Flow, flowCapacity, previousBegin, traceFlow } from "./flow";
 import { Extent } from "./frames";
-import { functionAt } from "./functions";
+import { functionAt, needsSymbols } from "./functions";
 import { HAS_MODRM, Insn, MAP_ONE, SYSCALL, SYSENTER } from "./insn";
 import { RED_ZONE_UNKNOWN, redZone } from "./redzone";
 import { nextPair } from "./scan";
@@ -58,9 +58,6 @@ const RESYNCHRONISED: u32 = 32;
 
 /** How far before a find a sweep begins when the whole way is longer than twice this: hundreds of instructions. */
 const NEARBY: usize = 4096;
-
-/** Functions are smaller than this on average. */
-const MOST_FUNCTION: usize = 4096;
 
 /** State of a search, in the caller's scratch memory. */
 // @ts-ignore: decorator
@@ -266,7 +263,7 @@ function sweepOne(insn: Insn, p: usize, end: usize): usize {
 function isLocalCode(search: Search): bool {
   const extent = search.extent;
   const fromSymbol = extent.start && extent.end == extent.start;
-  return fromSymbol && search.image.described * MOST_FUNCTION < search.textEnd - search.textStart;
+  return fromSymbol && needsSymbols(search.image, search.textEnd - search.textStart);
 }
 
 /** Moves the sweep that began at `from` up to `address` or to the end of the instruction that covers it. */

@@ -75,6 +75,11 @@ export class SiteFinder {
     return { start: field(0), end: field(1), next: field(2) };
   }
 
+  /** Sorts the symbols of the image that was opened last. */
+  sortStarts(): void {
+    this.guest.call["sortStarts"]!(this.#image, this.guest.alloc(SCRATCH), SCRATCH);
+  }
+
   /** All finds in all executable segments of an image that `open` has placed. */
   find(elf: MappedElf, bias: number): Find[] {
     const result: Find[] = [];

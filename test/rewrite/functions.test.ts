@@ -62,6 +62,18 @@ describe("boundaries", () => {
   });
 });
 
+test("sorted symbols tell the same as the table", () => {
+  const elf = mapElf("/lib/ld-musl-x86_64.so.1");
+  const [text] = codeRanges(elf);
+  const bias = finder.open(elf);
+  const places = Array.from({ length: 500 }, (_, i) => text!.start + Math.floor(((text!.end - text!.start) * i) / 500));
+  const look = () => places.map((address) => finder.functionAt(address, text!, bias));
+  const before = look();
+  finder.sortStarts();
+  expect(look()).toEqual(before);
+  expect(new Set(before.map(({ start }) => start)).size).toBeGreaterThan(200);
+});
+
 test.each([
   ["with .eh_frame_hdr", (elf: MappedElf) => elf],
   ["with .eh_frame alone", withoutIndex],
