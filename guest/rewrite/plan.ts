@@ -4,6 +4,7 @@
 import { SLED_SIZE, SLED_STEP } from "../../src/image/layout";
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { CANCELLATION_MOVED, isCancellationPoint } from "./cancellation";
+import { COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
 import {
   CALL,
@@ -169,12 +170,26 @@ function numberSource(insn: Insn, start: usize, address: usize): u32 {
   if (!start) return NUMBER_IN_SLED; // too little is known for another patch
   let source = NUMBER_ANY;
   for (let p = start; p < address; ) {
+    const skipped: usize = address - p >= COMMON_READ && !mayTellNumber(p) ? commonInsn(p, false) & COMMON_LENGTH : 0;
+    if (skipped) {
+      p += skipped;
+      continue;
+    }
     const length: usize = decode(insn, p, address);
     if (length && setsRaxToConstant(insn)) source = isBeyondSled(insn, p) ? NUMBER_ANY : NUMBER_IN_SLED;
     else if (length && movesFirstArgument(insn) && source != NUMBER_IN_SLED) source = NUMBER_FIRST_ARGUMENT;
     p += length ? length : 1;
   }
   return source;
+}
+
+/** False for instructions that are known to be none of those that setsRaxToConstant and movesFirstArgument look for. */
+// @ts-ignore: decorator
+@inline
+function mayTellNumber(p: usize): bool {
+  const first = <u32>load<u8>(p);
+  const op = (first & 0xf0) == 0x40 ? <u32>load<u8>(p, 1) : first;
+  return op == 0xb8 || op == 0xc7 || (op & 0xfd) == 0x31 || (op & 0xfd) == 0x89 || op == 0x8d;
 }
 
 /** `mov %edi, %eax` or `mov %rdi, %rax`. */

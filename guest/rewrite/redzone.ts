@@ -2,6 +2,7 @@
  * Whether a function keeps data in its red zone, the 128 bytes below rsp that the System V ABI (AMD64 supplement,
  * section 3.2.2) leaves to leaf functions. A `call` in place of its `syscall` would overwrite the first 8 of them.
  */
+import { COMMON_CALL, COMMON_KIND, COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
 import { beginsAt, Flow, nextBit } from "./flow";
 import { CALL, copyOfSp, HAS_MODRM, Insn, isLea, MAP_ONE, MEMORY, namesRedZone, NO_REGISTER, PREFIX_66, RBP, RSP, SCALED, STOPS, WRITES_SP } from "./insn";
@@ -35,6 +36,12 @@ export function redZone(flow: Flow, insn: Insn): u8 {
     if (from == size) break;
     to = nextBit(flow.covered, from, size, 0);
     for (let at = from; at < to; ) {
+      const common = to - at >= COMMON_READ ? commonInsn(flow.start + at, true) : 0;
+      if (common) {
+        if ((common & COMMON_KIND) == COMMON_CALL) calls = true;
+        at += common & COMMON_LENGTH;
+        continue;
+      }
       const length: usize = decode(insn, flow.start + at, flow.end);
       if (!length || length > to - at) {
         at++;
