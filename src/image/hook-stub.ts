@@ -211,17 +211,52 @@ function abandon(a: StubAssembler): void {
   a.jmp("zp_frame_ready");
 }
 
-/** The hook waits in the kernel, on the stack pointer that enter.ts has chosen: handlers see the program's stack. */
-function realCall(a: StubAssembler, atSite = false): void {
-  a.mov(64, rcx, gs(THREAD_HOOK_CALL_SP));
+/**
+ * The hook waits in the kernel, on the stack pointer that enter.ts has chosen, the frame on the program's stack as a rule:
+ * handlers see that stack. The hook's own rsp points to the return address. Ends with a jump there, which costs less than
+ * `ret`: the processor has forgotten its return addresses in the kernel.
+ */
+function realCall(a: StubAssembler): void {
+  const stay = a.label();
+  leaveStack(a);
   a.test(64, rcx, rcx);
-  a.cmov("e", 64, rcx, rsp);
+  a.jcc("e", stay);
+  a.mov(64, rsp, rcx);
+  frameAt(a, STACK_POINTER, 0);
+  a.op("syscall");
+  a.mov(64, rsp, gs(THREAD_HOOK_NEXT_SP));
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.mov(64, gs(THREAD_HOOK_IN), rsp);
+  jumpBack(a);
+  a.bind(stay);
+  a.op("syscall");
+  a.mov(64, gs(THREAD_HOOK_IN), rsp);
+  jumpBack(a);
+}
+
+/** The hook waits from here on; rcx is the stack pointer that it waits with, or 0 for its own. */
+function leaveStack(a: StubAssembler): void {
+  a.mov(64, rcx, gs(THREAD_HOOK_CALL_SP));
   a.mov(64, gs(THREAD_HOOK_NEXT_SP), rsp);
   a.mov(64, gs(THREAD_HOOK_IN), 0); // first: a handler on the program's stack would take the hook for abandoned
+}
+
+function jumpBack(a: StubAssembler): void {
+  a.pop(rcx);
+  a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+  a.jmp(rcx);
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+}
+
+/** The same for a call that on_next has looked at, perhaps at a cancellation point; rbp is its caller's frame. */
+function realCallOfNext(a: StubAssembler): void {
+  leaveStack(a);
+  a.test(64, rcx, rcx);
+  a.cmov("e", 64, rcx, rsp);
   a.mov(64, rsp, rcx);
-  if (atSite) throughCancellationPoint(a);
+  throughCancellationPoint(a);
   a.op("syscall");
-  if (atSite) a.mark("zp_cancel_returned");
+  a.mark("zp_cancel_returned");
   backInHook(a);
 }
 
@@ -279,11 +314,6 @@ function next(a: StubAssembler): void {
   a.bind(plain);
   systemCallArguments(a);
   realCall(a);
-  // The processor has forgotten its return addresses in the kernel: a jump costs less than `ret`.
-  a.pop(rcx);
-  a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
-  a.jmp(rcx);
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 
   // A thread that the hook has made itself, or the hook's start-up: no level belongs to the caller.
   a.bind(elsewhere);
@@ -317,7 +347,7 @@ function next(a: StubAssembler): void {
   a.jcc("e", raw);
   loadArguments(a);
   a.mov(64, rax, slot(FRAME_NR));
-  realCall(a, true);
+  realCallOfNext(a);
   const returned = a.bind();
   a.mov(64, slot(FRAME_RESULT), rax);
   a.mov(64, rdi, rsp);

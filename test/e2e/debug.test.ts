@@ -46,6 +46,17 @@ describe("debugging", () => {
     expect(stdout).toMatch(/#2 .* main /);
   });
 
+  test.each([
+    ["a no-op hook", NOOP, "on_enter"],
+    ["a hook without a call", ["ZPOLINE_HOOK constant:110"], "on_enter"],
+    ["a C hook", [`LIBZPHOOK ${fixture("hooks/pass.c", "-shared", "-fPIC")}`], "on_hook_enter"],
+  ])("gdb finds the caller from every instruction of a hooked call: %s", (_, environment, hook) => {
+    const script = join(root, "test/fixtures/step-through.py");
+    const stdout = gdb(environment, [`set args ${hook}`, `source ${script}`], fixture("calls.c"));
+    expect(stdout).toMatch(/\d+ steps, lost at: \[\]\n/);
+    expect(Number(/(\d+) steps/.exec(stdout)![1])).toBeGreaterThan(50);
+  });
+
   test("gdb shows parameters, classes and globals of the guest in TypeScript terms", () => {
     const stdout = gdb(
       NOOP,
