@@ -26,7 +26,7 @@ import { cstr } from "../std/cstr";
 import { rdfsbase, syscall6 } from "../std/raw";
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_GETTID, SYS_MMAP, SYS_MPROTECT } from "../std/sys";
 import { isLoaderCode, sharesLibrary } from "./load";
-import { prepareThread } from "./stack";
+import { onAlternateStack, prepareThread } from "./stack";
 
 /** Whether the fs base can be read by an instruction (set at start-up). */
 let readsFsBase: bool = false;
@@ -83,7 +83,7 @@ export function on_hook_exit(f: Frame): void {
  * alternate signal stack: the kernel takes that as free when the stack pointer is elsewhere.
  */
 function isFree(thread: ThreadBlock, f: Frame): bool {
-  if (f.sp - thread.alternateLow < thread.alternateSize) return false;
+  if (onAlternateStack(thread, f.sp)) return false;
   const owner = thread.hookOwner;
   if (!owner) return true;
   // A handler has jumped out of that call, if the stack has since been unwound beyond it.
@@ -105,7 +105,7 @@ function isAbandoned(thread: ThreadBlock, f: Frame): bool {
   const level = thread.hookLevel;
   const onOwn = level <= own && own - level < <usize>HOOK_STACK_SIZE;
   const there = onOwn ? own - f.sp < <usize>HOOK_STACK_SIZE : f.sp < level;
-  if (there || f.sp - thread.alternateLow < thread.alternateSize) return false;
+  if (there || onAlternateStack(thread, f.sp)) return false;
   thread.hookIn = 0;
   thread.hookOwner = 0;
   return true;

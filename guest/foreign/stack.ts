@@ -1,6 +1,6 @@
 /**
- * The stack of a thread for C hooks, made at its first hooked call: a page without access, the alternate signal stack for
- * the report of a crash (crash.ts), another page without access, the stack. A block keeps it for its next thread.
+ * The stack of a thread for C hooks, made at its first hooked call: a page without access, the stack, and above that the
+ * alternate signal stack for the report of a crash (crash.ts). A block keeps it for its next thread.
  */
 import { HOOK_ALTERNATE_SIZE, HOOK_STACK_SIZE } from "../../src/image/layout";
 import { ThreadBlock } from "../process/thread";
@@ -42,36 +42,31 @@ export function prepareThread(thread: ThreadBlock): void {
 }
 
 function mapStack(): usize {
-  const size = GUARD + HOOK_ALTERNATE_SIZE + GUARD + HOOK_STACK_SIZE;
+  const size = GUARD + HOOK_STACK_SIZE + HOOK_ALTERNATE_SIZE;
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   const pages = syscall6(SYS_MMAP, 0, size, PROT_NONE, flags, <u64>-1, 0);
   if (failed(pages)) return 0;
-  const top = <usize>pages + size;
-  if (open(<usize>pages + GUARD, HOOK_ALTERNATE_SIZE) && open(top - HOOK_STACK_SIZE, HOOK_STACK_SIZE)) return top;
+  const low = <usize>pages + GUARD;
+  // This fails where a process has as many mappings as it may have (vm.max_map_count).
+  if (syscall6(SYS_MPROTECT, low, size - GUARD, PROT_READ | PROT_WRITE, 0, 0, 0) == 0) return low + HOOK_STACK_SIZE;
   unmapPages(<usize>pages, size);
   return 0;
 }
 
-/** False where a process has as many mappings as it may have (vm.max_map_count): each change of protection adds one. */
-function open(address: usize, size: usize): bool {
-  return !failed(syscall6(SYS_MPROTECT, address, size, PROT_READ | PROT_WRITE, 0, 0, 0));
-}
-
-/** Where the alternate signal stack of ours ends: right below the guard of the hook's stack. */
-// @ts-ignore: decorator
-@inline
-function alternateEnd(thread: ThreadBlock): usize {
-  return thread.hookTop - HOOK_STACK_SIZE - GUARD;
+/** Whether a handler runs on an alternate signal stack: the program's, or ours in its place. */
+export function onAlternateStack(thread: ThreadBlock, stackPointer: usize): bool {
+  if (stackPointer - thread.alternateLow < thread.alternateSize) return true;
+  return thread.hookTop != 0 && stackPointer - thread.hookTop < <usize>HOOK_ALTERNATE_SIZE;
 }
 
 /** Whether `stack`, as the kernel tells it, is ours: the program then has none. */
 export function isOurAlternateStack(thread: ThreadBlock, stack: AlternateStack): bool {
-  return thread.hookTop != 0 && stack.address == alternateEnd(thread) - HOOK_ALTERNATE_SIZE;
+  return thread.hookTop != 0 && stack.address == thread.hookTop;
 }
 
 /** A child of fork, or of vfork, has the one of its parent. */
 function readAlternateStack(thread: ThreadBlock): void {
-  const stack = changetype<AlternateStack>(alternateEnd(thread) - offsetof<AlternateStack>());
+  const stack = changetype<AlternateStack>(thread.hookTop + HOOK_ALTERNATE_SIZE - offsetof<AlternateStack>());
   if (syscall6(SYS_SIGALTSTACK, 0, changetype<usize>(stack), 0, 0, 0, 0) < 0) return;
   if (stack.flags & SS_DISABLE || isOurAlternateStack(thread, stack)) return;
   thread.alternateLow = stack.address;
@@ -80,8 +75,8 @@ function readAlternateStack(thread: ThreadBlock): void {
 
 /** The alternate stack's own memory serves as the argument: nothing runs on it now. */
 export function useOurAlternateStack(thread: ThreadBlock): void {
-  const stack = changetype<AlternateStack>(alternateEnd(thread) - offsetof<AlternateStack>());
-  stack.address = alternateEnd(thread) - HOOK_ALTERNATE_SIZE;
+  const stack = changetype<AlternateStack>(thread.hookTop + HOOK_ALTERNATE_SIZE - offsetof<AlternateStack>());
+  stack.address = thread.hookTop;
   stack.flags = 0;
   stack.size = HOOK_ALTERNATE_SIZE;
   syscall6(SYS_SIGALTSTACK, changetype<usize>(stack), 0, 0, 0, 0, 0);

@@ -2,7 +2,7 @@
  * execve and execveat: the next image is hooked as well. Our variables were taken out of the environment that the
  * program sees (see environment.ts); here they are put into the one that it hands on.
  */
-import { GAP_EXEC_UNHOOKED } from "../../src/image/layout";
+import { GAP_EXEC_UNHOOKED, GAP_NO_VA0 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { recordGap } from "../record/record";
@@ -12,9 +12,12 @@ import { syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_ACCESS, SYS_EXECVE, SYS_EXECVEAT, unmapPages } from "../std/sys";
 import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
 import { copyOthers, namesOurs } from "./preload";
+import { mayMapZero } from "./privileges";
 import { currentThread, ThreadBlock } from "./thread";
 
 const MOST_VARIABLES: usize = 1 << 20;
+/** Length of `LD_PRELOAD=`. */
+const PRELOAD_NAME: usize = 11;
 const MOST_PATH: usize = 4096;
 const X_OK: u64 = 1;
 const MOST_PRELOAD: usize = 65536;
@@ -26,19 +29,19 @@ const SLOTS: usize = <usize>OURS + 2;
 /** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
 export function beforeExec(f: Frame): void {
   f.cookie = environmentArgument(f);
-  if (!libraryPath && !valueOf(AUDIT)) return;
   const variables = <usize>f.cookie;
   const count = countVariables(variables);
   if (count == NOT_READABLE) return; // the kernel will say EFAULT
-  if (!libraryPath) {
-    reportLoss(f, variables, count);
-    return;
-  }
   const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
   let preloadLength: usize = 0;
   if (preload) {
     preloadLength = safeStringLength(preload, MOST_PRELOAD);
     if (preloadLength >= MOST_PRELOAD) return; // also NOT_READABLE: the kernel will say EFAULT
+  }
+  const named = preload != 0 && namesOurs(preload + PRELOAD_NAME);
+  if (!libraryPath && !(named && !mayMapZero(changetype<usize>(f) + offsetof<Frame>("plan0")))) {
+    if (!named) reportLoss(f, GAP_EXEC_UNHOOKED);
+    return;
   }
   const size = ((count + SLOTS) * 8 + ROOM_FOR_NAMES + valuesSize() + preloadLength + 4095) & ~4095;
   const pages = mapPages(size);
@@ -46,19 +49,26 @@ export function beforeExec(f: Frame): void {
   const thread = currentThread();
   thread.execPages = <usize>pages;
   thread.execSize = size;
-  build(<usize>pages, variables, count, preload);
+  if (libraryPath) {
+    build(<usize>pages, variables, count, preload);
+  } else {
+    buildWithout(<usize>pages, variables, count, preload);
+    reportLoss(f, GAP_NO_VA0);
+  }
   setEnvironmentArgument(f, pages);
 }
 
-/** Without a session LD_PRELOAD is the user's, and the program's to change: that it hooks no more is for the audit log. */
-function reportLoss(f: Frame, variables: usize, count: usize): void {
-  const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
-  if (preload && (safeStringLength(preload, MOST_PRELOAD) >= MOST_PRELOAD || namesOurs(preload + 11))) return;
+/**
+ * Without a session LD_PRELOAD is the user's, and the program's to change: that what it starts is not hooked is for the audit
+ * log.
+ */
+function reportLoss(f: Frame, kind: u32): void {
+  if (!valueOf(AUDIT)) return;
   const path = <usize>(<u32>f.nr == <u32>SYS_EXECVEAT ? f.a1 : f.a0);
   const length = safeStringLength(path, MOST_PATH);
   if (length == NOT_READABLE) return;
   if (<u32>f.nr == <u32>SYS_EXECVE && syscall6(SYS_ACCESS, path, X_OK, 0, 0, 0, 0) != 0) return; // it will fail
-  recordGap(GAP_EXEC_UNHOOKED, 0, path, <u32>length);
+  recordGap(kind, 0, path, <u32>length);
 }
 
 /** The call came back: it failed. */
@@ -113,6 +123,21 @@ function findVariable(variables: usize, count: usize, name: usize): usize {
   return 0;
 }
 
+/** At `pages`: the array of pointers, with an LD_PRELOAD behind it that does not name us. */
+function buildWithout(pages: usize, variables: usize, count: usize, preload: usize): void {
+  const text = pages + (count + SLOTS) * 8;
+  const list = copyString(text, cstr("LD_PRELOAD"));
+  const others = copyOthers(list, preload + PRELOAD_NAME, cstr("")) != list;
+  store<u8>(list, 0x3d); // the first colon becomes the `=`
+  let slot = pages;
+  for (let i: usize = 0; i < count; i++) {
+    const variable = load<usize>(variables + i * 8);
+    if (variable == preload && !others) continue;
+    store<usize>(slot, variable == preload ? text : variable);
+    slot += 8;
+  }
+}
+
 /** At `pages`: the array of pointers, then the strings it has instead of the program's. */
 function build(pages: usize, variables: usize, count: usize, preload: usize): void {
   let slot = pages;
@@ -125,7 +150,7 @@ function build(pages: usize, variables: usize, count: usize, preload: usize): vo
   let text = pages + (count + SLOTS) * 8;
   store<usize>(slot, text);
   text = copyString(copyString(text, cstr("LD_PRELOAD=")), libraryPath);
-  if (preload) text = copyOthers(text, preload + 11, libraryPath);
+  if (preload) text = copyOthers(text, preload + PRELOAD_NAME, libraryPath);
   for (let variable: u32 = 0; variable < OURS; variable++) {
     if (!valueOf(variable)) continue;
     slot += 8;

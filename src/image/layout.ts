@@ -95,7 +95,7 @@ export const LEVEL_REGS = 216;
 export const LEVEL_VECTORS = 448;
 export const LEVEL_SIZE = 4096;
 
-/** The thread's own stack for C hooks; the alternate signal stack lies above, a page without access below each. */
+/** The thread's own stack for C hooks; the alternate signal stack lies above, one page without access below both. */
 export const HOOK_STACK_SIZE = 262144;
 export const HOOK_ALTERNATE_SIZE = 65536;
 
