@@ -4,7 +4,8 @@
  * they were (but not the address of the last x87 instruction). The hook starts with the control words of the program,
  * an empty x87 stack and clean upper halves.
  *
- * No XSAVE: XRSTOR alone costs 60 ns and more on Zen 5, all the moves below cost 8. Two costs are avoided as a rule:
+ * No XSAVE: XRSTOR alone costs 60 ns and more on Zen 5, all the moves below 8, or 17 around a system call, whose entry
+ * drains the processor. Two costs are avoided as a rule:
  * - x87 registers are saved and restored (70 ns) only when there are any: FXAM tells whether the top one is empty, and the
  *   condition codes that it leaves are cleared. When control or status word differ afterwards, they are loaded (28 ns).
  * - Upper halves that were zero are left clean (VZEROUPPER): with others, SSE code is slow on Intel processors (Intel
@@ -176,14 +177,14 @@ const LEAF7_EBX_AVX512F_BW = (1 << 16) | (1 << 30);
 
 /**
  * `u64 zp_cpu_level()`, System V ABI: LEVEL_* of this processor. LEVEL_AVX512 needs AVX512BW (kmovq), which all processors
- * with AVX-512 have but the Xeon Phi.
+ * with AVX-512 have but the Xeon Phi: of that, only the lower halves are kept.
  */
 export function cpuLevel(): CodeUnit {
   const a = new Assembler();
   const done = a.label();
-  const leaf = (number: number, sub: number): void => {
+  const leaf = (number: number): void => {
     a.mov(32, rax, number);
-    a.mov(32, rcx, sub);
+    a.mov(32, rcx, 0);
     a.op("cpuid");
   };
   /** Ends with what edi holds unless all bits of `mask` are set in `register`. */
@@ -197,7 +198,7 @@ export function cpuLevel(): CodeUnit {
   a.push(rbx);
   a.unwind({ reg: STACK_POINTER, offset: 16 }, [[rbx.dwarf, -16]]);
   a.mov(32, rdi, LEVEL_SSE);
-  leaf(1, 0);
+  leaf(1);
   require(rcx, LEAF1_ECX_OSXSAVE_AVX);
   a.mov(32, rcx, 0);
   a.op("xgetbv");
@@ -205,7 +206,7 @@ export function cpuLevel(): CodeUnit {
   require(rax, SSE_AVX);
   a.mov(32, rdi, LEVEL_AVX);
   require(rsi, ALL_AVX512);
-  leaf(7, 0);
+  leaf(7);
   require(rbx, LEAF7_EBX_AVX512F_BW);
   a.mov(32, rdi, LEVEL_AVX512);
   a.bind(done);
