@@ -90,13 +90,13 @@ export function beforeClone(f: Frame): bool {
   const sharesMemory = (flags & CLONE_VM) != 0;
   if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
   let block: usize = 0;
+  // A parent that waits for its child needs no chunk meanwhile; one that is copied shares no chunk with the copy.
+  if (!sharesMemory || flags & CLONE_VFORK) releaseChunk();
   if (sharesMemory) {
     block = allocateBlock();
     if (!block) return false;
     if (flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
     if (child) setStack(changetype<ThreadBlock>(block), child);
-  } else {
-    releaseChunk(); // parent and child go on with the same block: each takes a chunk of its own
   }
   if (child) handOver(f, child, flags, block);
   handOver(f, f.sp, flags, block);

@@ -39,7 +39,7 @@ import { currentPid } from "../process/thread";
 import { rdtsc, syscall6 } from "../std/raw";
 import { failed, SYS_GETPPID } from "../std/sys";
 import { copyAll, planAll, writeString } from "./capture";
-import { commit, realTime, reserve, ring, stamp } from "./ring";
+import { commit, realTime, reserve, ring, stamp, releaseIfScarce } from "./ring";
 
 const NO_ROW: StaticArray<u64> = [0, 0, 0, 0];
 
@@ -81,6 +81,7 @@ export function recordEnter(f: Frame): void {
   store<u64>(record, f.a5, ENTER_ARGS + 40);
   if (payloads) copyAll(f, captures, record + ENTER_PAYLOADS);
   commit(record, TYPE_ENTER);
+  releaseIfScarce();
 }
 
 export function recordExit(f: Frame): void {

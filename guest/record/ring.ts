@@ -35,7 +35,7 @@ import {
 } from "../../src/image/layout";
 import { CURSOR_NONE, currentThread } from "../process/thread";
 import { own } from "../process/own";
-import { gsXadd64, gsXchg64, rdtsc, syscall6 } from "../std/raw";
+import { gsLoad64, gsXadd64, gsXchg64, rdtsc, syscall6 } from "../std/raw";
 import {
   CLOCK_REALTIME,
   closeFile,
@@ -57,11 +57,25 @@ const NO_CHUNK: u32 = 0xffffffff;
 /** Waiting for room: 0.2 ms at a time, given up after 5000 tries (1 s) in which the reader did not move. */
 const WAIT_NANOSECONDS: i64 = 200_000;
 const WAIT_TRIES: u32 = 5000;
+/** From this chunk on, few are left. */
+const SCARCE: u32 = (RING_MAX_CHUNKS / 4) * 3;
 
 /** Address of the mapped ring file; 0 when this process does not record. */
 export let ring: usize = 0;
+/** Few chunks have been left at some time: from then on no thread of this process keeps one during a call. */
+let scarce: bool = false;
 const chunkCounter: StaticArray<u32> = [0];
-const pauseTime: StaticArray<i64> = [0, WAIT_NANOSECONDS];
+/**
+ * Threads that wait, and how long (struct timespec) where they are at least 1, 2, 4, …: all of them together leave the
+ * processor to the reader.
+ */
+const waitingWord: StaticArray<u32> = [0];
+const LONGEST: u32 = 8;
+const pauseTimes: StaticArray<i64> = [
+  0, WAIT_NANOSECONDS, 0, WAIT_NANOSECONDS * 2, 0, WAIT_NANOSECONDS * 4, 0, WAIT_NANOSECONDS * 8,
+  0, WAIT_NANOSECONDS * 16, 0, WAIT_NANOSECONDS * 32, 0, WAIT_NANOSECONDS * 64, 0, WAIT_NANOSECONDS * 128,
+  0, WAIT_NANOSECONDS * 256,
+];
 
 /** Maps the ring file; false when it cannot be, or is no ring. */
 export function attachRing(path: usize): bool {
@@ -134,6 +148,28 @@ export function releaseChunk(): void {
   if (ring) closeChunk(gsXchg64(THREAD_CURSOR, CURSOR_NONE));
 }
 
+/**
+ * At the end of recording that a call begins: the call may last, and thousands of threads may be in one. A chunk in
+ * which a record is still in the making, by code that this signal handler has interrupted, is kept.
+ */
+// @ts-ignore: decorator
+@inline
+export function releaseIfScarce(): void {
+  if (scarce) releaseWhole();
+}
+
+function releaseWhole(): void {
+  const cursor = gsLoad64(THREAD_CURSOR);
+  const chunk = <u32>(cursor >> 32);
+  if (chunk == NO_CHUNK) return;
+  const start = ring + RING_CHUNKS + <usize>chunk * RING_CHUNK_SIZE;
+  const end = start + <u32>cursor;
+  for (let record = start; record < end; record += load<u32>(record, RECORD_SIZE)) {
+    if (!load<u32>(record, RECORD_SIZE) || !load<u32>(record, RECORD_TYPE)) return;
+  }
+  releaseChunk();
+}
+
 /** In the child of a fork: what the copied block says of chunks is the parent's business. */
 export function forgetChunk(): void {
   gsXchg64(THREAD_CURSOR, CURSOR_NONE);
@@ -149,22 +185,38 @@ function takeChunk(): u32 {
   let tries: u32 = 0;
   while (true) {
     const count = atomic.load<u32>(ring + RING_H_CHUNK_COUNT);
+    let full = false;
     for (let i: u32 = 0; i < count; i++) {
       const entry = entryOf(i);
-      if (load<u32>(entry + CHUNK_STATE) != STATE_FREE) continue;
+      const state = load<u32>(entry + CHUNK_STATE);
+      if (state == STATE_FULL) full = true;
+      if (state != STATE_FREE) continue;
       if (atomic.cmpxchg<u32>(entry + CHUNK_STATE, STATE_FREE, STATE_OWNED) == STATE_FREE) {
+        if (i >= SCARCE) scarce = true;
         prepareChunk(i, entry);
         return i;
       }
     }
     if (load<u32>(ring + RING_H_CLOSED)) return NO_CHUNK;
     if (!tries) atomic.add<u64>(ring + RING_H_WAITS, 1);
-    syscall6(SYS_NANOSLEEP, changetype<usize>(pauseTime), 0, 0, 0, 0, 0);
+    const steps = pause();
     const now = atomic.load<u64>(ring + RING_H_BEAT);
-    tries = now == beat ? tries + 1 : 1;
+    // Where all belong to threads, as many as there can be, the reader has nothing to give back.
+    const hope = now != beat && (full || count < <u32>RING_MAX_CHUNKS);
+    tries = hope ? 1 : tries + steps;
     beat = now;
     if (tries > WAIT_TRIES) return NO_CHUNK;
   }
+}
+
+/** Sleeps WAIT_NANOSECONDS times the number that it returns. */
+function pause(): u32 {
+  const others = atomic.add<u32>(changetype<usize>(waitingWord), 1);
+  const wide: u32 = 31 - <u32>clz<u32>(others + 1);
+  const step = wide < LONGEST ? wide : LONGEST;
+  syscall6(SYS_NANOSLEEP, changetype<usize>(pauseTimes) + <usize>step * 16, 0, 0, 0, 0, 0);
+  atomic.sub<u32>(changetype<usize>(waitingWord), 1);
+  return (<u32>1) << step;
 }
 
 /** The time stamp is written last: an entry without it is not ready for the reader. */
