@@ -107,14 +107,40 @@ export function allocateBlock(): usize {
     if (state != BLOCK_FREE && (state != BLOCK_EXITING || isAlive(block))) continue;
     if (atomic.cmpxchg<u32>(stateOf(block), state, BLOCK_USED) == state) return clearBlock(block);
   }
+  const fresh = takeFresh();
+  if (fresh) return useFresh(fresh);
   const pages = mapPages(BLOCKS_AT_ONCE * THREAD_SIZE);
   if (failed(pages)) return 0;
   own(<usize>pages, BLOCKS_AT_ONCE * THREAD_SIZE);
-  for (let i: usize = 1; i < BLOCKS_AT_ONCE; i++) pushBlock(changetype<ThreadBlock>(<usize>pages + i * THREAD_SIZE));
-  const first = changetype<ThreadBlock>(<usize>pages);
-  first.state = BLOCK_USED;
-  pushBlock(first);
-  return clearBlock(first);
+  atomic.store<u64>(freshBlocks(), (<u64>pages + THREAD_SIZE) | (BLOCKS_AT_ONCE - 1));
+  return useFresh(<usize>pages);
+}
+
+/**
+ * The blocks that were never used, which do not become real memory before they are: address of the first, and in the low 12
+ * bits how many there are. What another thread has mapped at the same time may be lost.
+ */
+const freshWord: StaticArray<u64> = [0];
+
+// @ts-ignore: decorator
+@inline
+function freshBlocks(): usize {
+  return changetype<usize>(freshWord);
+}
+
+function takeFresh(): usize {
+  while (true) {
+    const word = atomic.load<u64>(freshBlocks());
+    if (!(word & 4095)) return 0;
+    if (atomic.cmpxchg<u64>(freshBlocks(), word, word - 1 + THREAD_SIZE) == word) return <usize>(word & ~4095);
+  }
+}
+
+function useFresh(address: usize): usize {
+  const block = changetype<ThreadBlock>(address);
+  block.state = BLOCK_USED;
+  pushBlock(block);
+  return clearBlock(block);
 }
 
 /** The thread of a process that shares our memory (CLONE_VM) has another process id than ours. */

@@ -23,6 +23,7 @@ import {
   failed,
   MAP_ANONYMOUS,
   MAP_FIXED_NOREPLACE,
+  MAP_POPULATE,
   MAP_PRIVATE,
   PROT_EXEC,
   PROT_READ,
@@ -61,7 +62,7 @@ export function mapSled(): i64 {
 }
 
 function mapWritable(address: usize, size: usize): i64 {
-  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE;
   return syscall6(SYS_MMAP, address, size, PROT_READ | PROT_WRITE, flags, <u64>-1, 0);
 }
 

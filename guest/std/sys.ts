@@ -50,6 +50,7 @@ export const MAP_PRIVATE: u64 = 0x02;
 export const MAP_FIXED: u64 = 0x10;
 export const MAP_ANONYMOUS: u64 = 0x20;
 export const MAP_NORESERVE: u64 = 0x4000;
+export const MAP_POPULATE: u64 = 0x8000;
 export const MAP_FIXED_NOREPLACE: u64 = 0x100000;
 export const MREMAP_FIXED: u64 = 2;
 export const SHM_REMAP: u64 = 0o40000;
