@@ -7,13 +7,14 @@
  */
 import { actionsForHook } from "../hook/actions";
 import { valueOf, LIBZPHOOK, ZPOLINE_VECTOR } from "../process/environment";
+import { own } from "../process/own";
 import { setStack, ThreadBlock } from "../process/thread";
-import { freeMaps, mappingAt, Maps, readMaps } from "../rewrite/maps";
+import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "../rewrite/maps";
 import { sameString } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { refuse } from "../std/log";
 import { call0, call2, call3 } from "../std/raw";
-import { PROT_EXEC } from "../std/sys";
+import { PROT_EXEC, PROT_READ } from "../std/sys";
 import { allowReentry, useFsBase } from "./enter";
 import { setHookEntry } from "./registers";
 import { watchSignals } from "./signals";
@@ -75,6 +76,15 @@ declare function zp_next(): usize;
 // @ts-ignore: decorator
 @external("symbol", "on_hook_entry")
 declare function on_hook_entry(): usize;
+
+// The headers of an ELF file (elf(5)).
+const ELF_MAGIC: u32 = 0x464c457f;
+const E_PHOFF: usize = 32;
+const E_PHNUM: usize = 56;
+const PHDR_SIZE: usize = 56;
+const PT_LOAD: u32 = 1;
+const P_VADDR: usize = 16;
+const P_MEMSZ: usize = 40;
 
 const LM_ID_NEWLM: u64 = <u64>-1;
 const RTLD_NOW: u64 = 2;
@@ -204,6 +214,7 @@ function noteRanges(before: Maps, variables: usize): void {
   for (let i: u64 = 0; i < maps.count; i++) {
     const mapping = mappingAt(maps, i);
     if (mapping.start == base) inode = mapping.inode;
+    if (!mapping.offset && mapping.inode && !isMapped(before, mapping.start)) ownObject(mapping);
     if (!(mapping.protection & PROT_EXEC)) continue;
     if (inode && mapping.inode == inode && !loaderHigh) {
       loaderLow = mapping.start;
@@ -215,6 +226,24 @@ function noteRanges(before: Maps, variables: usize): void {
     rangeCount++;
   }
   freeMaps(maps);
+}
+
+/** All segments of the object whose first mapping this is, with what is zero in them: `.bss` has no name of its own. */
+function ownObject(mapping: Mapping): void {
+  const header = mapping.start;
+  if (!(mapping.protection & PROT_READ) || load<u32>(header) != ELF_MAGIC) return;
+  const count: u32 = load<u16>(header, E_PHNUM);
+  let first = <usize>-1;
+  let end: usize = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const segment = header + load<usize>(header, E_PHOFF) + <usize>i * PHDR_SIZE;
+    if (segment + PHDR_SIZE > mapping.end) return;
+    if (load<u32>(segment) != PT_LOAD) continue;
+    const address = load<usize>(segment, P_VADDR);
+    if (address < first) first = address;
+    if (address + load<usize>(segment, P_MEMSZ) > end) end = address + load<usize>(segment, P_MEMSZ);
+  }
+  if (end > first) own(header, end - (first & ~4095));
 }
 
 function isMapped(maps: Maps, address: usize): bool {

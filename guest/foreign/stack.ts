@@ -3,6 +3,7 @@
  * alternate signal stack for the report of a crash (crash.ts). A block keeps it for its next thread.
  */
 import { HOOK_ALTERNATE_SIZE, HOOK_STACK_SIZE } from "../../src/image/layout";
+import { own } from "../process/own";
 import { ThreadBlock } from "../process/thread";
 import { syscall6 } from "../std/raw";
 import {
@@ -48,7 +49,10 @@ function mapStack(): usize {
   if (failed(pages)) return 0;
   const low = <usize>pages + GUARD;
   // This fails where a process has as many mappings as it may have (vm.max_map_count).
-  if (syscall6(SYS_MPROTECT, low, size - GUARD, PROT_READ | PROT_WRITE, 0, 0, 0) == 0) return low + HOOK_STACK_SIZE;
+  if (syscall6(SYS_MPROTECT, low, size - GUARD, PROT_READ | PROT_WRITE, 0, 0, 0) == 0) {
+    own(<usize>pages, size);
+    return low + HOOK_STACK_SIZE;
+  }
   unmapPages(<usize>pages, size);
   return 0;
 }

@@ -24,6 +24,7 @@ import {
   SYS_PKEY_MPROTECT,
   SYS_SHMAT,
 } from "../std/sys";
+import { hasStack } from "./stack";
 import { own, OwnRange, ownIn } from "./own";
 
 const USER_END: usize = 0x0000_7fff_ffff_f000;
@@ -88,7 +89,7 @@ function goAround(f: Frame): bool {
   mappingsChanged();
   while (at < end) {
     const stop = changetype<usize>(range) ? range.start : end;
-    if (nr == SYS_MUNMAP && at < f.sp && stop > changetype<usize>(f)) {
+    if (nr == SYS_MUNMAP && hasStack(f, at, stop)) {
       stackStart = at;
       stackLength = stop - at;
     } else if (at < stop) {

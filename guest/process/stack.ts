@@ -14,7 +14,12 @@ const SPARE_SIZE: usize = 16384;
 
 /** Whether a munmap takes away memory that the stub itself stands on. */
 export function unmapsOwnStack(f: Frame): bool {
-  return f.a0 < <u64>f.sp && f.a0 + f.a1 > <u64>(f.sp - FRAME_TO_PROGRAM);
+  return hasStack(f, <usize>f.a0, <usize>(f.a0 + f.a1));
+}
+
+/** Whether [start, end) has a part of that memory. */
+export function hasStack(f: Frame, start: usize, end: usize): bool {
+  return start < f.sp && end > f.sp - FRAME_TO_PROGRAM;
 }
 
 /**

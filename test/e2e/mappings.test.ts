@@ -15,11 +15,17 @@ test("a library is not read where the loader has not mapped it yet", () => {
 const results = (stdout: string) =>
   stdout.split(/^range \d+\n/m).map((text) => text.split("\n").filter((line) => line !== "" && line !== "end"));
 
-test("our mappings cannot be taken away, and calls over them are answered as if nothing lay there", () => {
+/** The flag makes its name one that the fixture knows. */
+const hook = fixture("hooks/pass.c", "-shared", "-fPIC", "-Wl,-soname,pass.so");
+
+test.each([
+  ["", []],
+  ["with a C hook: ", [`LIBZPHOOK=${hook}`]],
+])("%sour mappings cannot be taken away, and calls over them are answered as if nothing lay there", (_, variables) => {
   const program = fixture("overmap.c");
   const [, hole] = results(run([program]).stdout);
   const refused = (error: string) => (line: string) => line.replace(/^(mmap|mremap to it|shmat): 0$/, `$1: ${error}`);
-  const { stdout, signal } = hooked([program]);
+  const { stdout, signal } = hooked(["env", ...variables, program]);
   expect([signal, stdout.endsWith("end\n")]).toEqual([null, true]);
   const [, sled, slots, ...others] = results(stdout);
   const plain = hole!.filter((line) => !/around|^mincore|^\d/.test(line));
