@@ -11,7 +11,7 @@ import { isHookCode } from "../foreign/load";
 import { LIBZPHOOK, valueOf } from "../process/environment";
 import { recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
-import { failed, mapPages, PROT_EXEC, PROT_READ, unmapPages } from "../std/sys";
+import { failed, mapPages, PROT_EXEC, PROT_READ, PROT_WRITE, unmapPages } from "../std/sys";
 import { applyList, reportSite, settle } from "./apply";
 import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, storePlans } from "./cache";
 import { Bounds, describe } from "./describe";
@@ -155,7 +155,9 @@ function rewriteMapping(
   const batch = changetype<PatchBatch>(work + BATCH_AT);
   batch.text = text;
   if (!(mapping.protection & SHARED)) {
-    if (alone && list.count >= WORTH_OPENING) openRange(batch, start, end);
+    // A text that is writable anyway must stay so.
+    const opens = alone && list.count >= WORTH_OPENING && !(mapping.protection & PROT_WRITE);
+    if (opens) openRange(batch, start, end);
     applyList(list, batch, maps, start, end);
     closeRange(batch, start, end);
   }
