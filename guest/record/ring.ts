@@ -70,6 +70,8 @@ const chunkCounter: StaticArray<u32> = [0];
  * processor to the reader.
  */
 const waitingWord: StaticArray<u32> = [0];
+/** As many as 2 to this power do not hinder it yet. */
+const FEW: u32 = 4;
 const LONGEST: u32 = 8;
 const pauseTimes: StaticArray<i64> = [
   0, WAIT_NANOSECONDS, 0, WAIT_NANOSECONDS * 2, 0, WAIT_NANOSECONDS * 4, 0, WAIT_NANOSECONDS * 8,
@@ -201,8 +203,8 @@ function takeChunk(): u32 {
     if (!tries) atomic.add<u64>(ring + RING_H_WAITS, 1);
     const steps = pause();
     const now = atomic.load<u64>(ring + RING_H_BEAT);
-    // Where all belong to threads, as many as there can be, the reader has nothing to give back.
-    const hope = now != beat && (full || count < <u32>RING_MAX_CHUNKS);
+    // Where all belong to threads, and there come no more, the reader has nothing to give back.
+    const hope = now != beat && (full || load<u32>(ring + RING_H_CHUNK_COUNT) != count);
     tries = hope ? 1 : tries + steps;
     beat = now;
     if (tries > WAIT_TRIES) return NO_CHUNK;
@@ -213,7 +215,7 @@ function takeChunk(): u32 {
 function pause(): u32 {
   const others = atomic.add<u32>(changetype<usize>(waitingWord), 1);
   const wide: u32 = 31 - <u32>clz<u32>(others + 1);
-  const step = wide < LONGEST ? wide : LONGEST;
+  const step = wide < FEW ? 0 : wide - FEW < LONGEST / 2 ? (wide - FEW + 1) * 2 : LONGEST;
   syscall6(SYS_NANOSLEEP, changetype<usize>(pauseTimes) + <usize>step * 16, 0, 0, 0, 0, 0);
   atomic.sub<u32>(changetype<usize>(waitingWord), 1);
   return (<u32>1) << step;
