@@ -10,6 +10,7 @@ import { GAP_EXCLUDED, GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layou
 import { isHookCode } from "../foreign/load";
 import { LIBZPHOOK, valueOf } from "../process/environment";
 import { recordGap } from "../record/record";
+import { startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, PROT_WRITE, unmapPages } from "../std/sys";
 import { applyList, reportSite, settle } from "./apply";
@@ -94,6 +95,7 @@ function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
       recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
       continue;
     }
+    if (mayChange(mapping)) reportJit(mapping.start, mapping.name, <u32>mapping.nameLength);
     if (failed(work) || !(mapping.protection & PROT_READ)) reportSite(mapping, 0);
     else rewriteMapping(maps, i, text, low, high, fresh, <usize>work);
   }
@@ -111,11 +113,21 @@ function isForeign(mapping: Mapping): bool {
   if (isHookCode(mapping.start)) return false;
   if (mapping.inode || (mapping.nameLength && load<u8>(mapping.name) == SLASH)) return true;
   const special = mapping.nameLength != 0; // [vdso], [vsyscall], [stack]
-  if (!special && !reportedJit && !isOurs(mapping)) {
-    reportedJit = true;
-    recordGap(GAP_JIT, mapping.start, cstr("anonymous executable memory"), 27);
-  }
+  if (!special && !isOurs(mapping)) reportJit(mapping.start, cstr("anonymous executable memory"), 27);
   return false;
+}
+
+/** Once: code may be made there that nobody looks at. */
+function reportJit(address: usize, detail: usize, length: u32): void {
+  if (reportedJit) return;
+  reportedJit = true;
+  recordGap(GAP_JIT, address, detail, length);
+}
+
+/** Whether what a file's mapping shows can change without a call that is hooked. */
+function mayChange(mapping: Mapping): bool {
+  if (mapping.protection & (SHARED | PROT_WRITE)) return true;
+  return mapping.nameLength > 7 && startsWith(mapping.name, cstr("/memfd:"));
 }
 
 /** Page 0 and the pages of the slots are anonymous and executable, too. */

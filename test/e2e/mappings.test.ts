@@ -1,7 +1,7 @@
 /** Programs that load libraries, and change mappings, after our start. */
 import { expect, test } from "vitest";
 import { libraryPath } from "../../src/session/library.ts";
-import { fixture, run } from "./run.ts";
+import { fixture, run, zpoline } from "./run.ts";
 
 const hooked = (command: readonly string[]) => run(["env", `LD_PRELOAD=${libraryPath()}`, ...command]);
 
@@ -9,6 +9,12 @@ test("a library is not read where the loader has not mapped it yet", () => {
   const flags = ["-shared", "-fPIC", "-nostdlib", "-s", "-fno-asynchronous-unwind-tables", "-Wl,--no-eh-frame-hdr"];
   const { stdout, signal } = hooked([fixture("dlopen.c"), fixture("late.c", ...flags)]);
   expect([stdout, signal]).toEqual(["loaded\n", null]);
+});
+
+test.each(["shared", "private"])("code in memory that has a name, %s, is a gap", (sharing) => {
+  const { stdout, stderr } = zpoline([fixture("memfd-code.c"), sharing]);
+  expect(stdout).toBe("42\n");
+  expect(stderr).toMatch(/^zpoline: trace is incomplete: code was made at run time; .*: \/memfd:code/);
 });
 
 /** What fixtures/overmap.c prints: for each range, lines `call: result`. */
