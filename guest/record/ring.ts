@@ -172,8 +172,9 @@ function releaseWhole(): void {
   releaseChunk();
 }
 
-/** In the child of a fork: what the copied block says of chunks is the parent's business. */
+/** In the child of a fork: the chunk that the copied block names, and the threads that wait for one, are the parent's. */
 export function forgetChunk(): void {
+  store<u32>(changetype<usize>(waitingWord), 0);
   gsXchg64(THREAD_CURSOR, CURSOR_NONE);
 }
 
