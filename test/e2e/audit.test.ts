@@ -2,6 +2,8 @@
 import * as fs from "node:fs";
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import * as layout from "../../src/image/layout.ts";
+import { gapKind } from "../../src/session/gaps.ts";
 import { libraryPath } from "../../src/session/library.ts";
 import { audited, objectLine, readAudit } from "./audit.ts";
 import { fixture, run, scratch, ZPOLINE, zpoline } from "./run.ts";
@@ -164,4 +166,14 @@ test("a program that is started without our library in its environment is said t
   ]);
   const lost = lines.filter(({ kind }) => kind === "exec-unhooked").map(({ detail }) => detail);
   expect(lost).toEqual(["/bin/true", "/bin/true"]);
+});
+
+test("gaps have the names that a trace gives them", () => {
+  const source = fs.readFileSync(new URL("../../guest/audit/event.ts", import.meta.url), "utf8");
+  const named = [...source.matchAll(/case (GAP_\w+):\s+return cstr\("([^"]+)"\)/g)].map(([, name, text]) => [
+    name,
+    text,
+  ]);
+  const kinds = Object.entries(layout).filter(([name]) => /^GAP_(?!KIND|VALUE|PAYLOADS)/.test(name));
+  expect(named.sort()).toEqual(kinds.map(([name, number]) => [name, gapKind(number)]).sort());
 });
