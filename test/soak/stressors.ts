@@ -8,6 +8,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   mmapfork: "fills the memory: takes the better part of a minute, whatever its time",
   "oom-pipe": "fills the memory",
   resources: "fills the disk of /tmp",
+  usersyscall: "wants Syscall User Dispatch with a range, which is refused (docs/limits.md)",
 };
 
 /** Names of all stressors that this stress-ng has, in order; none where it is not installed. */
