@@ -9,223 +9,43 @@
  */
 
 import type { ObjectFile } from "../compiler/object.ts";
+import { gs, indexed, mem, r11, rax, rcx, rdi, rsi, rsp, symbol } from "../compiler/x64.ts";
 import {
-  Assembler,
-  gs,
-  indexed,
-  mem,
-  type Reg,
-  r8,
-  r9,
-  r10,
-  r11,
-  rax,
-  rcx,
-  rdi,
-  rdx,
-  rsi,
-  rsp,
-  symbol,
-} from "../compiler/x64.ts";
-import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
+  ARGUMENTS,
+  asTheProgram,
+  atReturnAddress,
+  cancelReturn,
+  dropFrame,
+  enterFrame,
+  insideFrame,
+  leave,
+  leaveWithoutCall,
+  loadArguments,
+  loadFlags,
+  outsideFrame,
+  pointer,
+  popWords,
+  restore,
+  StubAssembler,
+  SYSCALL_SIZE,
+  slot,
+} from "./frame.ts";
 import { checkSite } from "./landing.ts";
 import {
   ACTION_FIRST_POINTER,
   ACTION_HOOK,
   ACTION_NUMBERS,
   ACTION_SECOND_POINTER,
-  CANCEL_RETURN,
-  CANCEL_SP,
-  FRAME_ARGS,
-  FRAME_FLAGS,
   FRAME_IP,
   FRAME_NR,
   FRAME_RESULT,
-  FRAME_SIZE,
-  FRAME_SP,
   FRAME_TO_PROGRAM,
-  FRAME_TSC,
   THREAD_RETURN,
   THREAD_STACK,
   VERDICT_HOOK,
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "./layout.ts";
-
-export const ARGUMENTS: readonly Reg[] = [rdi, rsi, rdx, r10, r8, r9];
-const STACK_POINTER = rsp.dwarf;
-/** Code that is hardly ever run stands behind all other, where it costs a jump that is not taken. */
-export class StubAssembler extends Assembler {
-  readonly #rare: (() => void)[] = [];
-
-  /** When `test` has just left NE, `emit` is run, then what follows here. */
-  rarely(emit: () => void): void {
-    const rare = this.label();
-    const back = this.label();
-    this.jcc("ne", rare);
-    this.bind(back);
-    this.#rare.push(() => {
-      this.bind(rare);
-      emit();
-      this.jmp(back);
-    });
-  }
-
-  placeRare(): void {
-    for (const emit of this.#rare) emit();
-  }
-}
-
-/** Bytes of a `syscall`. */
-const SYSCALL_SIZE = 2;
-
-export const slot = (offset: number) => mem(rsp, offset);
-
-export function loadArguments(a: StubAssembler): void {
-  ARGUMENTS.forEach((register, i) => {
-    a.mov(64, register, slot(FRAME_ARGS + 8 * i));
-  });
-}
-
-/** Hooks run with the rare flags clear. rsp is the frame; the word below it is free. */
-function clearRareFlags(a: StubAssembler): void {
-  a.test(32, slot(FRAME_FLAGS), RARE_FLAGS);
-  a.rarely(() => {
-    a.push(slot(FRAME_FLAGS));
-    insideFrame(a, 8);
-    a.and(32, mem(rsp, 0), ~RARE_FLAGS);
-    a.op("popfq");
-    insideFrame(a);
-  });
-}
-
-/**
- * The flags to r11, where the kernel leaves them, and into the flags register. rax and rcx are spent.
- */
-export function loadFlags(a: StubAssembler): void {
-  a.mov(64, r11, slot(FRAME_FLAGS));
-  a.test(32, r11, RARE_FLAGS);
-  a.rarely(() => {
-    a.push(r11);
-    insideFrame(a, 8);
-    a.op("popfq");
-    insideFrame(a);
-  });
-  loadArithmeticFlags(a);
-}
-
-/** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
-export function restore(a: StubAssembler): void {
-  loadFlags(a);
-  a.mov(64, rax, slot(FRAME_RESULT));
-  a.mov(64, rcx, slot(FRAME_IP));
-}
-
-/** rsp moves up from `from` to `to` (offsets in the frame). */
-function moveUp(a: StubAssembler, from: number, to: number): void {
-  a.lea(64, rsp, slot(to - from));
-  insideFrame(a, -to);
-}
-
-/** Pops the registers, whose words lie one after the other from `from` on (an offset in the frame, where rsp is). */
-function popWords(a: StubAssembler, from: number, registers: readonly Reg[]): void {
-  registers.forEach((register, i) => {
-    a.pop(register);
-    insideFrame(a, -(from + 8 * (i + 1)));
-  });
-}
-
-/** The address to go on at to rcx, and rsp from `from` (an offset in the frame) to `below` bytes below the program's. */
-function dropFrame(a: StubAssembler, from: number, below = 0): void {
-  a.mov(64, rcx, slot(FRAME_IP - from));
-  a.lea(64, rsp, slot(FRAME_TO_PROGRAM - from - below));
-}
-
-/** After a kernel entry the processor has forgotten its return addresses: a jump costs less than `ret`. */
-function leave(a: StubAssembler): void {
-  loadFlags(a);
-  moveUp(a, 0, FRAME_ARGS);
-  popWords(a, FRAME_ARGS, [...ARGUMENTS, rax]);
-  dropFrame(a, FRAME_FLAGS);
-  outsideFrame(a);
-  a.jmp(rcx);
-  insideFrame(a);
-}
-
-/**
- * Without a kernel entry it remembers the `call` at the site, and `ret` keeps the balance, wherever the word below the
- * stack pointer is the address to go on at (not behind a jump patch, which made no call).
- */
-function leaveWithoutCall(a: StubAssembler): void {
-  const jumped = a.label();
-  a.mov(64, rcx, slot(FRAME_IP));
-  a.cmp(64, rcx, slot(FRAME_TO_PROGRAM - 8));
-  a.jcc("ne", jumped);
-  loadFlags(a);
-  moveUp(a, 0, FRAME_ARGS);
-  popWords(a, FRAME_ARGS, [...ARGUMENTS, rax]);
-  dropFrame(a, FRAME_FLAGS, 8);
-  atReturnAddress(a);
-  a.op("ret");
-  insideFrame(a);
-  a.bind(jumped);
-  leave(a);
-}
-
-/**
- * From here on rsp is the frame, which says where the program is and where its stack pointer was; or it is `pushed` bytes
- * below the frame.
- */
-export const insideFrame = (a: StubAssembler, pushed = 0): void =>
-  a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 + pushed }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
-/**
- * From here on rsp is the program's, or `pushed` bytes below it; the word below the program's is still the return address,
- * if the site was a `call`.
- */
-export const outsideFrame = (a: StubAssembler, pushed = 0): void =>
-  a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
-/** From here on rsp points to the return address. */
-export const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-/** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
-const cancelReturn = (a: StubAssembler): void =>
-  a.unwind({ reg: STACK_POINTER, offset: CANCEL_RETURN }, [[STACK_POINTER, CANCEL_SP - 8 - CANCEL_RETURN]]);
-
-/**
- * Everything as the program had it, rax the number, and the program's own stack pointer; `last` is emitted while rsp is
- * still the frame.
- */
-function asTheProgram(a: StubAssembler, last = (): void => {}): void {
-  loadArguments(a);
-  loadFlags(a);
-  a.mov(64, rax, slot(FRAME_NR));
-  last();
-  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
-  outsideFrame(a);
-}
-
-/**
- * A frame below the red zone; rcx, the address after the call site, is spent. rax, a number or a result, goes where either
- * belongs. `push` has the shortest code, and the processor's front end is what this path waits for.
- */
-function enterFrame(a: StubAssembler): void {
-  const redZone = FRAME_TO_PROGRAM - FRAME_SIZE;
-  a.lea(64, rsp, slot(-redZone));
-  outsideFrame(a, redZone);
-  a.push(rcx); // FRAME_IP
-  outsideFrame(a, redZone + 8);
-  a.lea(64, rcx, slot(redZone + 8));
-  a.push(rcx); // FRAME_SP
-  insideFrame(a, -FRAME_SP);
-  a.lea(64, rsp, slot(FRAME_TSC - FRAME_SP));
-  insideFrame(a, -FRAME_TSC);
-  a.op("pushfq"); // FRAME_FLAGS
-  insideFrame(a, -FRAME_FLAGS);
-  [rax, ...ARGUMENTS.toReversed(), rax].forEach((register, i) => {
-    a.push(register); // from FRAME_RESULT down to FRAME_NR
-    insideFrame(a, -(FRAME_RESULT - 8 * i));
-  });
-  clearRareFlags(a);
-}
 
 /** The call itself, with nothing but the return address on the stack. */
 function bypassed(a: StubAssembler): void {
@@ -422,9 +242,4 @@ export function entryStub(): ObjectFile {
       pointer("zp_environ"),
     ],
   };
-}
-
-/** Eight writable bytes. */
-export function pointer(name: string): ObjectFile["data"][number] {
-  return { name, bytes: new Uint8Array(8), size: 8, align: 8, writable: true, relocs: [] };
 }
