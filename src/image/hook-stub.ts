@@ -15,6 +15,7 @@ import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import { gs, mem, r8, r9, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
 import {
   ARGUMENTS,
+  atReturnAddress,
   frameAt,
   loadArguments,
   outsideFrame,
@@ -48,6 +49,7 @@ import {
   THREAD_HOOK_CALL_SP,
   THREAD_HOOK_IN,
   THREAD_HOOK_LEVEL,
+  THREAD_HOOK_NEXT_SP,
   THREAD_HOOK_OWNER,
 } from "./layout.ts";
 import {
@@ -119,6 +121,7 @@ function hook(a: StubAssembler, level: VectorLevel | undefined): void {
   a.jcc("e", onProgramStack);
   a.mov(64, gs(THREAD_HOOK_OWNER), rcx); // the frame itself
   a.bind(onProgramStack);
+  a.mov(64, gs(THREAD_HOOK_NEXT_SP), 0); // no real call yet
   a.mov(64, gs(THREAD_HOOK_LEVEL), rsp);
   a.mov(64, gs(THREAD_HOOK_IN), rsp);
 
@@ -137,6 +140,32 @@ function hook(a: StubAssembler, level: VectorLevel | undefined): void {
 
   a.lea(64, rdi, slot(LEVEL_VECTORS));
   if (level !== undefined) restoreVectors(a, level, rdi);
+  const answered = a.label();
+  a.cmp(64, gs(THREAD_HOOK_NEXT_SP), 0);
+  a.jcc("e", answered);
+  const goOn = a.bind();
+  backToProgram(a);
+  a.mov(64, rsp, slot(FRAME_SP));
+  outsideFrame(a);
+  a.jmp(rcx);
+
+  // Without a real call the processor remembers the `call` at the site, if it was one: `ret` keeps the balance.
+  frameAt(a, STACK_POINTER, LEVEL_FRAME);
+  a.bind(answered);
+  a.mov(64, rax, slot(FRAME_SP));
+  a.mov(64, rcx, slot(FRAME_IP));
+  a.cmp(64, rcx, mem(rax, -8));
+  a.jcc("ne", goOn);
+  backToProgram(a);
+  a.mov(64, rsp, slot(FRAME_SP));
+  outsideFrame(a);
+  a.lea(64, rsp, slot(-8));
+  atReturnAddress(a);
+  a.op("ret");
+}
+
+/** All but rsp as after a real call, from the level that rsp is; rcx the address to go on at. */
+function backToProgram(a: StubAssembler): void {
   leaveLevel(a);
   const unrecorded = a.label();
   a.cmp(64, slot(FRAME_TSC), 0);
@@ -146,9 +175,6 @@ function hook(a: StubAssembler, level: VectorLevel | undefined): void {
   a.bind(unrecorded);
   loadArguments(a);
   restore(a);
-  a.mov(64, rsp, slot(FRAME_SP));
-  outsideFrame(a);
-  a.jmp(rcx);
 }
 
 /** rsp is the level: the thread's words as they were before it. */
