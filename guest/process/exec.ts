@@ -10,6 +10,7 @@ import { copyString, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_ACCESS, SYS_EXECVE, SYS_EXECVEAT, unmapPages } from "../std/sys";
+import { loadsLibraries } from "./executable";
 import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
 import { copyOthers, namesOurs } from "./preload";
 import { mayMapZero } from "./privileges";
@@ -40,7 +41,7 @@ export function beforeExec(f: Frame): void {
   }
   const named = preload != 0 && namesOurs(preload + PRELOAD_NAME);
   if (!libraryPath && !(named && !mayMapZero(changetype<usize>(f) + offsetof<Frame>("plan0")))) {
-    if (!named) reportLoss(f, GAP_EXEC_UNHOOKED);
+    if (valueOf(AUDIT)) reportLoss(f, named);
     return;
   }
   const size = ((count + SLOTS) * 8 + ROOM_FOR_NAMES + valuesSize() + preloadLength + 4095) & ~4095;
@@ -53,22 +54,38 @@ export function beforeExec(f: Frame): void {
     build(<usize>pages, variables, count, preload);
   } else {
     buildWithout(<usize>pages, variables, count, preload);
-    reportLoss(f, GAP_NO_VA0);
+    recordGap(GAP_NO_VA0, 0, pathArgument(f), pathLength(f));
   }
   setEnvironmentArgument(f, pages);
 }
 
 /**
- * Without a session LD_PRELOAD is the user's, and the program's to change: that what it starts is not hooked is for the audit
- * log.
+ * Without a session LD_PRELOAD is the user's, and the program's to change. That it does not name us (`named`), or means nothing
+ * to what is started, is for the audit log.
  */
-function reportLoss(f: Frame, kind: u32): void {
-  if (!valueOf(AUDIT)) return;
-  const path = <usize>(<u32>f.nr == <u32>SYS_EXECVEAT ? f.a1 : f.a0);
-  const length = safeStringLength(path, MOST_PATH);
-  if (length == NOT_READABLE) return;
-  if (<u32>f.nr == <u32>SYS_EXECVE && syscall6(SYS_ACCESS, path, X_OK, 0, 0, 0, 0) != 0) return; // it will fail
-  recordGap(kind, 0, path, <u32>length);
+function reportLoss(f: Frame, named: bool): void {
+  const path = pathArgument(f);
+  const length = pathLength(f);
+  if (!length) return;
+  if (<u32>f.nr == <u32>SYS_EXECVE) {
+    if (syscall6(SYS_ACCESS, path, X_OK, 0, 0, 0, 0) != 0) return; // it will fail
+    if (named && loadsLibraries(path)) return;
+  } else if (named) {
+    return; // its directory is a descriptor: not looked at
+  }
+  recordGap(GAP_EXEC_UNHOOKED, 0, path, length);
+}
+
+// @ts-ignore: decorator
+@inline
+function pathArgument(f: Frame): usize {
+  return <usize>(<u32>f.nr == <u32>SYS_EXECVEAT ? f.a1 : f.a0);
+}
+
+/** 0 when it cannot be read. */
+function pathLength(f: Frame): u32 {
+  const length = safeStringLength(pathArgument(f), MOST_PATH);
+  return length == NOT_READABLE ? 0 : <u32>length;
 }
 
 /** The call came back: it failed. */

@@ -27,6 +27,7 @@ export const SYS_SHMAT: u64 = 30;
 export const SYS_SHMDT: u64 = 67;
 export const SYS_READLINK: u64 = 89;
 export const SYS_GETEUID: u64 = 107;
+export const SYS_GETEGID: u64 = 108;
 export const SYS_GETPPID: u64 = 110;
 export const SYS_SIGALTSTACK: u64 = 131;
 export const SYS_PRCTL: u64 = 157;

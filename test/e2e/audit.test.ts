@@ -177,3 +177,11 @@ test("gaps have the names that a trace gives them", () => {
   const kinds = Object.entries(layout).filter(([name]) => /^GAP_(?!KIND|VALUE|PAYLOADS)/.test(name));
   expect(named.sort()).toEqual(kinds.map(([name, number]) => [name, gapKind(number)]).sort());
 });
+
+test("so are static programs and scripts of theirs, whatever their environment", () => {
+  const script = join(scratch, "static.sh");
+  fs.writeFileSync(script, "#! /bin/busybox sh\ntrue\n", { mode: 0o755 });
+  const { lines } = audited(["/bin/sh", "-c", `/bin/busybox true; ${script}; /bin/true`]);
+  const lost = lines.filter(({ kind }) => kind === "exec-unhooked").map(({ detail }) => detail);
+  expect(lost).toEqual(["/bin/busybox", script]);
+});
