@@ -4,8 +4,8 @@
  * The hook is code that we know nothing of: it may need any amount of stack, and it may hold locks. So it runs on a stack
  * of the thread's own, and never while the thread is in it already: a call that the hook makes itself (through ld.so,
  * which it shares with the program; in musl through libc), or a handler of the program that has interrupted it, goes
- * straight on; that is reported once. A hook that can be entered again says so. While the hook waits for a real call it is not "in": handlers that run
- * meanwhile are hooked, on the program's stack.
+ * straight on; that is reported once. A hook that can be entered again says so. While the hook waits for a real call it is
+ * not "in": handlers that run meanwhile are hooked, on the program's stack.
  */
 import {
   ACTION_RECORD,

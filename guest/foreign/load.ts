@@ -6,7 +6,7 @@
  * Runs at start-up, with one thread, before anything is hooked. The C library can be used: ld.so has set it up.
  */
 import { actionsForHook } from "../hook/actions";
-import { valueOf, LIBZPHOOK, ZPOLINE_VECTOR } from "../process/environment";
+import { auxiliary, valueOf, LIBZPHOOK, ZPOLINE_VECTOR } from "../process/environment";
 import { own } from "../process/own";
 import { setStack, ThreadBlock } from "../process/thread";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "../rewrite/maps";
@@ -111,7 +111,7 @@ export function isLoaderCode(address: usize): bool {
   return loaderLow <= address && address < loaderHigh;
 }
 
-/** `variables`: the environment on the initial stack, with the auxiliary vector behind it. */
+/** `variables`: the environment on the initial stack. */
 export function loadHook(thread: ThreadBlock, variables: usize): void {
   const path = valueOf(LIBZPHOOK);
   if (!path || !load<u8>(path)) return;
@@ -123,13 +123,13 @@ export function loadHook(thread: ThreadBlock, variables: usize): void {
   const handle = open(path);
   if (!handle) refuse(cstr("HOOK_LOAD"), cstr("the hook that LIBZPHOOK names cannot be loaded"), lastError(), cstr("name a shared library of this machine, by its path"));
   if (before) {
-    noteRanges(changetype<Maps>(before), variables);
+    noteRanges(changetype<Maps>(before));
     freeMaps(changetype<Maps>(before));
   }
   store<usize>(zp_hook_function(), zp_next());
   start(<usize>handle);
   setVectors();
-  readAuxiliary(variables);
+  readAuxiliary();
   watchSignals();
   actionsForHook();
 }
@@ -191,25 +191,16 @@ const AT_HWCAP2: u64 = 26;
 /** Instructions for the fs and gs base are allowed (arch/x86/include/uapi/asm/hwcap2.h). */
 const HWCAP2_FSGSBASE: u64 = 2;
 
-function auxiliary(variables: usize, type: u64): u64 {
-  let p = variables;
-  while (load<usize>(p)) p += 8;
-  for (p += 8; load<u64>(p); p += 16) {
-    if (load<u64>(p) == type) return load<u64>(p, 8);
-  }
-  return 0;
-}
-
-function readAuxiliary(variables: usize): void {
-  if (auxiliary(variables, AT_HWCAP2) & HWCAP2_FSGSBASE) useFsBase();
+function readAuxiliary(): void {
+  if (auxiliary(AT_HWCAP2) & HWCAP2_FSGSBASE) useFsBase();
 }
 
 /** What is executable now and was not mapped before came with the hook; ld.so is known by its base address. */
-function noteRanges(before: Maps, variables: usize): void {
+function noteRanges(before: Maps): void {
   const after = readMaps();
   if (!after) return;
   const maps = changetype<Maps>(after);
-  const base = <usize>auxiliary(variables, AT_BASE);
+  const base = <usize>auxiliary(AT_BASE);
   let inode: u64 = 0;
   for (let i: u64 = 0; i < maps.count; i++) {
     const mapping = mappingAt(maps, i);

@@ -19,7 +19,7 @@ import { specialEnter, specialExit } from "../hook/dispatch";
 import { Frame } from "../hook/frame";
 import { answerPageZero, mayReadPageZero } from "../hook/pointers";
 import { isCancelled } from "../process/cancel";
-import { afterClone, sharesStack, throughHook } from "../process/clone";
+import { afterClone, clones, sharesStack, throughHook } from "../process/clone";
 import { currentThread } from "../process/thread";
 import { gsLoad64 } from "../std/raw";
 import {
@@ -31,7 +31,6 @@ import {
   SIGCHLD,
   SYS_CLONE,
   SYS_CLONE3,
-  SYS_FORK,
   SYS_MUNMAP,
   SYS_RT_SIGACTION,
   SYS_SIGALTSTACK,
@@ -80,8 +79,4 @@ export function on_next_exit(f: Frame): void {
 export function answer(f: Frame, result: i64): u32 {
   f.result = <u64>result;
   return VERDICT_SKIP;
-}
-
-function clones(nr: u64): bool {
-  return nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK;
 }

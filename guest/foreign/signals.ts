@@ -73,22 +73,21 @@ export function watchSignals(): void {
 
 /** Our handler, for a program that has none. */
 export function watch(signal: u32): void {
-  const action = changetype<Action>(scratch);
-  action.handler = zp_fault();
-  action.flags = SA_SIGINFO | SA_RESTORER | SA_ONSTACK;
-  action.restorer = zp_restorer();
-  action.mask = 0;
-  sigaction(signal, changetype<usize>(action), 0);
+  install(signal, zp_fault(), SA_SIGINFO | SA_RESTORER | SA_ONSTACK);
 }
 
 /** The next one kills. */
 export function setDefault(signal: u32): void {
+  install(signal, SIG_DFL, SA_RESTORER);
+}
+
+function install(signal: u32, handler: usize, flags: u64): void {
   const action = changetype<Action>(scratch);
-  action.handler = SIG_DFL;
-  action.flags = SA_RESTORER;
+  action.handler = handler;
+  action.flags = flags;
   action.restorer = zp_restorer();
   action.mask = 0;
-  sigaction(signal, changetype<usize>(action), 0);
+  sigaction(signal, scratch, 0);
 }
 
 function sigaction(signal: u32, action: usize, old: usize): i64 {

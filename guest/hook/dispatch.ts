@@ -17,7 +17,7 @@ import {
   VERDICT_SKIP,
 } from "../../src/image/layout";
 import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
-import { afterClone, beforeClone } from "../process/clone";
+import { afterClone, beforeClone, clones } from "../process/clone";
 import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
@@ -41,13 +41,10 @@ import {
   MAP_FIXED,
   PROT_EXEC,
   SYS_ARCH_PRCTL,
-  SYS_CLONE,
-  SYS_CLONE3,
   SYS_EXECVE,
   SYS_EXECVEAT,
   SYS_EXIT,
   SYS_EXIT_GROUP,
-  SYS_FORK,
   SYS_IO_URING_SETUP,
   SYS_MMAP,
   SYS_MPROTECT,
@@ -56,7 +53,6 @@ import {
   SYS_PRCTL,
   SYS_RT_SIGRETURN,
   SYS_SECCOMP,
-  SYS_VFORK,
 } from "../std/sys";
 import { actionOf } from "./actions";
 import { Frame } from "./frame";
@@ -125,7 +121,7 @@ export function on_cancel_return(f: Frame): void {
 /** What a call needs that is ACTION_SPECIAL; answers a VERDICT_*, which is `verdict` as a rule. */
 export function specialEnter(f: Frame, verdict: u32): u32 {
   const nr = <u64>(<u32>f.nr);
-  if (nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK) {
+  if (clones(nr)) {
     if (beforeClone(f)) return VERDICT_RAW;
     f.result = -EAGAIN;
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);

@@ -53,6 +53,11 @@ const CLONE_ARGS_STACK: usize = 40;
 const CLONE_ARGS_STACK_SIZE: usize = 48;
 const CLONE_ARGS_SIZE_V0: usize = 64;
 
+/** Whether a number makes a process or thread. */
+export function clones(nr: u64): bool {
+  return nr == SYS_CLONE || nr == SYS_CLONE3 || nr == SYS_FORK || nr == SYS_VFORK;
+}
+
 function flagsOf(f: Frame): u64 {
   const nr = <u32>f.nr;
   if (nr == <u32>SYS_CLONE) return f.a0;

@@ -8,7 +8,7 @@ import { copyString, startsWith, stringLength } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { fatal } from "../std/log";
 import { E2BIG } from "../std/sys";
-import { copyOthers, entryEnd, findOurs } from "./preload";
+import { copyOthers, entryEnd, findOurs, PRELOAD_NAME } from "./preload";
 
 // What is read: those below OURS are our own.
 /** Path of the ring file. */
@@ -65,8 +65,6 @@ const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 @external("symbol", "zp_variables")
 declare function zp_variables(): usize;
 let used: usize = 0;
-/** Length of `LD_PRELOAD=`. */
-const PRELOAD_NAME: usize = 11;
 
 /** NUL-terminated path of this library in a session; 0 when this process has none. */
 export let libraryPath: usize = 0;

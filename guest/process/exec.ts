@@ -12,13 +12,11 @@ import { syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_ACCESS, SYS_EXECVE, SYS_EXECVEAT, unmapPages } from "../std/sys";
 import { loadsLibraries } from "./executable";
 import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
-import { copyOthers, namesOurs } from "./preload";
+import { copyOthers, namesOurs, PRELOAD_NAME } from "./preload";
 import { mayMapZero } from "./privileges";
 import { currentThread, ThreadBlock } from "./thread";
 
 const MOST_VARIABLES: usize = 1 << 20;
-/** Length of `LD_PRELOAD=`. */
-const PRELOAD_NAME: usize = 11;
 const MOST_PATH: usize = 4096;
 const X_OK: u64 = 1;
 const MOST_PRELOAD: usize = 65536;

@@ -2,6 +2,9 @@
 import { sameBytes, startsWith, stringLength } from "../std/bytes";
 import { cstr } from "../std/cstr";
 
+/** Length of `LD_PRELOAD=`. */
+export const PRELOAD_NAME: usize = 11;
+
 // @ts-ignore: decorator
 @inline
 function isSeparator(c: u8): bool {

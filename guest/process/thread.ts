@@ -57,8 +57,7 @@ export class ThreadBlock {
   /** The program's own alternate signal stack; size 0 when it has none. */
   alternateLow: usize;
   alternateSize: usize;
-  /** The stack that the thread was given at its creation, as far as it is known. */
-  stackLow: usize;
+  /** End of the stack that the thread was given at its creation, as far as it is known. */
   stackHigh: usize;
   /** Pages of a made-up fault (fault.ts), kept for the next; 0 before the first. */
   faultPages: usize;
