@@ -14,6 +14,7 @@ import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/th
 import { recordGap, recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
 import { leftSites, patchedSites } from "./rewrite/apply";
+import { choosePatches, usesZero } from "./rewrite/kinds";
 import { rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
 import { cstr } from "../guest/std/cstr";
@@ -46,9 +47,10 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   if (libraryPath) attachRing(valueOf(SESSION));
   fixAuditPath();
   auditStart();
+  choosePatches();
   setActions();
   loadHook(changetype<ThreadBlock>(block), environment(variables));
-  const sled = mapSled();
+  const sled = usesZero ? mapSled() : 0;
   if (failed(sled)) withoutSled(<u64>-sled);
   else rewriteAll();
   if (ring) sayStart(begin);

@@ -14,6 +14,7 @@ import {
 import { HOOK, valueOf } from "../process/environment";
 import { recorded } from "../record/record";
 import { ring } from "../record/ring";
+import { usesZero } from "../rewrite/kinds";
 import { readDecimal, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import {
@@ -92,7 +93,9 @@ const SPECIAL_COUNT: u32 = 22;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
-  for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));
+  if (usesZero) {
+    for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));
+  }
   if (ring) {
     for (let nr: u32 = 0; nr <= <u32>ACTION_NUMBERS; nr++) {
       if (recorded(nr)) mark(nr, ACTION_RECORD);

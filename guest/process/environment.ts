@@ -27,10 +27,12 @@ export const LIBZPHOOK: u32 = 5;
 export const ZPOLINE_VECTOR: u32 = 6;
 /** "bypass": a C hook that crashes is left out from then on. */
 export const ZPOLINE_HOOK_CRASH: u32 = 7;
-export const OURS: u32 = 8;
-export const XDG_CACHE_HOME: u32 = 8;
-export const HOME: u32 = 9;
-const COUNT: u32 = 10;
+/** Which patches are made: see rewrite/kinds.ts. */
+export const PATCH: u32 = 8;
+export const OURS: u32 = 9;
+export const XDG_CACHE_HOME: u32 = 9;
+export const HOME: u32 = 10;
+const COUNT: u32 = 11;
 
 /** NUL-terminated name of a variable, with its `=`. */
 export function nameOf(variable: u32): usize {
@@ -51,6 +53,8 @@ export function nameOf(variable: u32): usize {
       return cstr("ZPOLINE_VECTOR=");
     case ZPOLINE_HOOK_CRASH:
       return cstr("ZPOLINE_HOOK_CRASH=");
+    case PATCH:
+      return cstr("ZPOLINE_PATCH=");
     case XDG_CACHE_HOME:
       return cstr("XDG_CACHE_HOME=");
     default:
@@ -59,7 +63,7 @@ export function nameOf(variable: u32): usize {
 }
 
 /** Value of each variable, in zp_variables; 0 where it is not set. */
-const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /** Copies: a program may write over its initial environment. */
 // @ts-ignore: decorator
 @external("symbol", "zp_variables")

@@ -6,6 +6,7 @@ import { GAP_EXEC_UNHOOKED, GAP_NO_VA0 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { recordGap } from "../record/record";
+import { usesZero } from "../rewrite/kinds";
 import { copyString, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
@@ -38,7 +39,7 @@ export function beforeExec(f: Frame): void {
     if (preloadLength >= MOST_PRELOAD) return; // also NOT_READABLE: the kernel will say EFAULT
   }
   const named = preload != 0 && namesOurs(preload + PRELOAD_NAME);
-  if (!libraryPath && !(named && !mayMapZero(changetype<usize>(f) + offsetof<Frame>("plan0")))) {
+  if (!libraryPath && !(named && usesZero && !mayMapZero(changetype<usize>(f) + offsetof<Frame>("plan0")))) {
     if (valueOf(AUDIT)) reportLoss(f, named);
     return;
   }

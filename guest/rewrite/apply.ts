@@ -4,6 +4,7 @@ import { AuditLog, closeAudit, openAudit } from "../audit/log";
 import { auditObject, auditSite } from "../audit/sites";
 import { recordGap } from "../record/record";
 import { addJump } from "./jump";
+import { usesZero } from "./kinds";
 import { addKnownSite, openSites } from "./known";
 import { Entry, entryAt, isData, mayCall, patchOf, PlanList } from "./list";
 import { Mapping, Maps } from "./maps";
@@ -26,7 +27,7 @@ export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: 
     const entry = entryAt(list, i);
     const site = start + entry.offset;
     const jumps = patchOf(entry) == PATCH_JUMP && addJump(batch, maps, site, entry);
-    if (jumps || !mayCall(entry)) continue;
+    if (jumps || !usesZero || !mayCall(entry)) continue;
     addKnownSite(known, site);
     addPatch(batch, site, CALL_RAX, 2);
   }

@@ -1,11 +1,11 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { ZpolineError } from "../errors.ts";
 import { dataLimitFor, StraceText } from "../present/strace.ts";
 import { inheritAll } from "../session/descriptors.ts";
 import { describeGaps, type Gap } from "../session/gaps.ts";
-import { DEFAULT_DATA_LIMIT, startSession } from "../session/session.ts";
+import { DEFAULT_DATA_LIMIT, PATCH_CHOICES, type PatchChoice, startSession } from "../session/session.ts";
 import { checkEncoding } from "./encoding.ts";
 import { endLike } from "./exit.ts";
 import { parseExpression } from "./expression.ts";
@@ -22,6 +22,7 @@ interface TraceFlags {
   readonly output?: string;
   readonly e?: string;
   readonly stringLimit: string;
+  readonly patch?: PatchChoice;
 }
 
 export function traceCommand(): Command {
@@ -33,6 +34,7 @@ export function traceCommand(): Command {
     .option("-o, --output <file>", "write the trace to a file instead of standard error")
     .option("-e <expression>", "trace=LIST: only these calls (names, /regex, %file, …); trace=!LIST: all others")
     .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
+    .addOption(new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES))
     .argument("<command>", "what to run: the first word that is no option")
     .argument("[args...]", "its arguments")
     .action(traceAction);
@@ -63,6 +65,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     idle: () => presenter.flush(),
     congested: () => output.congested,
     ...(select === undefined ? {} : { select }),
+    ...(flags.patch === undefined ? {} : { patch: flags.patch }),
   });
   const release = passSignalsTo(session);
   const result = await session.result.finally(release);

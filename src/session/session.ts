@@ -37,6 +37,9 @@ const LIFE: readonly number[] = [
   NUMBERS.exit_group,
 ];
 
+export const PATCH_CHOICES = ["auto", "zero", "jump"] as const;
+export type PatchChoice = (typeof PATCH_CHOICES)[number];
+
 export interface SessionOptions {
   /** What execvp(3) would take. */
   readonly command: string;
@@ -48,6 +51,8 @@ export interface SessionOptions {
   readonly select?: ReadonlySet<number>;
   /** Most bytes to copy of one data buffer. */
   readonly dataLimit?: number;
+  /** How calls are made to reach the hook (docs/mechanisms.md). */
+  readonly patch?: PatchChoice;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly stdio?: StdioOptions;
@@ -72,10 +77,10 @@ export const DEFAULT_DATA_LIMIT = 32;
 
 /** Starts a program with the hook in it. Throws ZpolineError when it cannot be started; nothing is left behind then. */
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const { command, args, env = process.env, cwd, select, stdio = "inherit" } = options;
+  const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "zero" } = options;
   const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
-  requireAddressZero();
+  if (patch === "zero") requireAddressZero();
   removeStale(os.tmpdir());
   const table = captureRows(select === undefined ? undefined : new Set([...select, ...LIFE]));
   const ring = Ring.create({ table, dataLimit: options.dataLimit ?? DEFAULT_DATA_LIMIT });
@@ -88,7 +93,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       argv0: command,
       ...(cwd === undefined ? {} : { cwd }),
       stdio,
-      env: { ...env, LD_PRELOAD, ZPOLINE_SESSION: ring.path },
+      env: { ...env, LD_PRELOAD, ZPOLINE_SESSION: ring.path, ZPOLINE_PATCH: patch },
     });
     const exit = waitFor(child);
     await started(child, command);
