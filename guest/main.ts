@@ -46,8 +46,8 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   ownImage();
   if (libraryPath) attachRing(valueOf(SESSION));
   fixAuditPath();
-  auditStart();
   choosePatches();
+  auditStart();
   setActions();
   loadHook(changetype<ThreadBlock>(block), environment(variables));
   const sled = usesZero ? mapSled() : 0;

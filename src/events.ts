@@ -103,6 +103,8 @@ export interface StartEvent {
   /** Sites of system calls that were rewritten, and that were left alone. */
   readonly patched: number;
   readonly left: number;
+  /** Which kinds of patch the process uses, as `--patch` names them: `jump+trap`. */
+  readonly patches: string;
 }
 
 /** A new thread or process says its first word. */

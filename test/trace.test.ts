@@ -48,7 +48,8 @@ test("events come in order, a call when it has returned or when its thread has e
   const seen: string[] = [];
   for await (const event of run) seen.push(text(event));
   expect(seen).toEqual(["start", "getpid = 42", "getpid = 43", "pause = ?", "end"]);
-  expect(await run.result).toEqual({ status: { code: 4 }, gaps: [] });
+  const patches = { "jump+trap": 1 };
+  expect(await run.result).toEqual({ status: { code: 4 }, coverage: { complete: true, gaps: [], patches } });
 });
 
 test("calls that are jumped out of do not pile up", async () => {

@@ -10,7 +10,12 @@ import {
   GAP_NO_VA0,
   GAP_RING_OVERFLOW,
   GAP_UNPATCHED_SITE,
+  PATCHES_JUMP,
+  PATCHES_TRAP,
+  PATCHES_ZERO,
 } from "../../src/image/layout";
+import { patchesInUse } from "../rewrite/kinds";
+import { copyString } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_GETPPID, SYS_READLINK, unmapPages } from "../std/sys";
@@ -70,6 +75,21 @@ export function auditStart(): void {
     textField(log, cstr("exe"), <usize>page, length > 0 ? <u32>length : 0);
     unmapPages(<usize>page, 4096);
   }
+  const names = patchNameRoom + 1;
+  textField(log, cstr("patches"), names, <u32>(patchNames() - names));
   endLine(log);
   closeAudit(address);
+}
+
+/** Start-up only: one thread. */
+const patchNameRoom: usize = memory.data(32, 8);
+
+/** Writes what the process uses, each name with a plus sign in front; returns the end. */
+function patchNames(): usize {
+  const patches = patchesInUse();
+  let end = patchNameRoom;
+  if (patches & PATCHES_ZERO) end = copyString(end, cstr("+zero"));
+  if (patches & PATCHES_JUMP) end = copyString(end, cstr("+jump"));
+  if (patches & PATCHES_TRAP) end = copyString(end, cstr("+trap"));
+  return end;
 }

@@ -23,6 +23,7 @@ import {
   START_BEGIN_TSC,
   START_LEFT,
   START_PATCHED,
+  START_PATCHES,
   START_PAYLOADS,
   START_PID,
   START_PPID,
@@ -36,6 +37,7 @@ import {
 import { Frame } from "../hook/frame";
 import { auditEvent, gapName } from "../audit/event";
 import { currentPid } from "../process/thread";
+import { patchesInUse } from "../rewrite/kinds";
 import { rdtsc, syscall6 } from "../std/raw";
 import { failed, SYS_GETPPID } from "../std/sys";
 import { copyAll, planAll, writeString } from "./capture";
@@ -115,6 +117,7 @@ export function recordStart(path: usize, length: u32, beginTsc: u64, patched: u3
   store<u64>(record, beginTsc, START_BEGIN_TSC);
   store<u32>(record, patched, START_PATCHED);
   store<u32>(record, left, START_LEFT);
+  store<u32>(record, patchesInUse(), START_PATCHES);
   writeString(record + START_PAYLOADS, path, length);
   commit(record, TYPE_START);
 }

@@ -3,8 +3,9 @@ import * as os from "node:os";
 import { Command, Option } from "commander";
 import { ZpolineError } from "../errors.ts";
 import { dataLimitFor, StraceText } from "../present/strace.ts";
+import type { Coverage } from "../session/coverage.ts";
 import { inheritAll } from "../session/descriptors.ts";
-import { describeGaps, type Gap } from "../session/gaps.ts";
+import { describeGaps } from "../session/gaps.ts";
 import { DEFAULT_DATA_LIMIT, PATCH_CHOICES, type PatchChoice, startSession } from "../session/session.ts";
 import { checkEncoding } from "./encoding.ts";
 import { endLike } from "./exit.ts";
@@ -23,6 +24,7 @@ interface TraceFlags {
   readonly e?: string;
   readonly stringLimit: string;
   readonly patch?: PatchChoice;
+  readonly coverage?: string;
 }
 
 export function traceCommand(): Command {
@@ -35,6 +37,7 @@ export function traceCommand(): Command {
     .option("-e <expression>", "trace=LIST: only these calls (names, /regex, %file, …); trace=!LIST: all others")
     .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
     .addOption(new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES))
+    .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
     .argument("<command>", "what to run: the first word that is no option")
     .argument("[args...]", "its arguments")
     .action(traceAction);
@@ -48,6 +51,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
   const size = parseSize(flags.stringLimit);
   const follow = flags.followForks === true;
   const output = openOutput(flags.output);
+  const coverage = flags.coverage === undefined ? undefined : openFile(flags.coverage, "--coverage", "the coverage");
   const dataLimit = dataLimitFor(size);
   const presenter = new StraceText({
     write: (text) => output.write(text),
@@ -69,12 +73,19 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
   });
   const release = passSignalsTo(session);
   const result = await session.result.finally(release);
-  await output.end().finally(() => reportGaps(result.gaps));
+  await output.end().finally(() => reportGaps(result.coverage));
+  if (coverage !== undefined) await writeCoverage(coverage, { follow, ...result.coverage });
   endLike(result.interrupted === undefined ? result.status : { signal: os.constants.signals[result.interrupted] });
 }
 
-function reportGaps(gaps: readonly Gap[]): void {
+function reportGaps({ gaps }: Coverage): void {
   for (const line of describeGaps(gaps)) sayLine(`zpoline: trace is incomplete: ${line}`);
+}
+
+/** Last of all: a file that is empty, because zpoline did not get so far, says nothing. */
+async function writeCoverage(output: Output, coverage: Coverage & { readonly follow: boolean }): Promise<void> {
+  output.write(`${JSON.stringify(coverage)}\n`);
+  await output.end();
 }
 
 function parseSize(text: string): number {
@@ -84,13 +95,17 @@ function parseSize(text: string): number {
 }
 
 function openOutput(file: string | undefined): Output {
-  if (file === undefined) return new Output(STDERR, "standard error");
+  return file === undefined ? new Output(STDERR, "standard error") : openFile(file, "-o", "the trace");
+}
+
+/** Empties the file. Throws ZpolineError OUTPUT_OPEN. */
+function openFile(file: string, option: string, what: string): Output {
   try {
-    return new Output(fs.openSync(file, "w", READABLE_BY_ALL), file);
+    return new Output(fs.openSync(file, "w", READABLE_BY_ALL), file, what);
   } catch (cause) {
-    throw new ZpolineError("OUTPUT_OPEN", `cannot open ${file} for the trace`, {
+    throw new ZpolineError("OUTPUT_OPEN", `cannot open ${file} for ${what}`, {
       cause,
-      fix: "name a file that you can write to with -o",
+      fix: `name a file that you can write to with ${option}`,
     });
   }
 }

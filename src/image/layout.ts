@@ -111,7 +111,7 @@ export const HANDOVER_THROUGH_HOOK = -8;
 // A chunk belongs to one thread at a time. Guests take free chunks (compare-and-swap 0 → 1) and give them back full
 // (1 → 2); only the reader makes a chunk free again (2 → 0), or (1 → 0) when its owner is dead.
 export const RING_MAGIC = 0x315a5052;
-export const RING_VERSION = 1;
+export const RING_VERSION = 2;
 
 export const RING_H_MAGIC = 0; // u32
 export const RING_H_VERSION = 4; // u32
@@ -184,7 +184,8 @@ export const EXIT_RESULT = 32;
 export const EXIT_PAYLOADS = 40;
 /**
  * A program image starts to be hooked. body: u32 pid, u32 ppid, u64 CLOCK_REALTIME ns at tsc, u64 tsc when our start-up
- * began, u32 sites patched, u32 sites left alone; then one CSTRING payload (arg 0): path of the executable.
+ * began, u32 sites patched, u32 sites left alone, u32 PATCHES_* in use, u32 0; then one CSTRING payload (arg 0): path of
+ * the executable.
  */
 export const TYPE_START = 3;
 export const START_PID = 16;
@@ -193,7 +194,8 @@ export const START_TIME = 24;
 export const START_BEGIN_TSC = 32;
 export const START_PATCHED = 40;
 export const START_LEFT = 44;
-export const START_PAYLOADS = 48;
+export const START_PATCHES = 48;
+export const START_PAYLOADS = 56;
 /** Something was not seen. body: u32 gap kind, u32 0, u64 address or number; then one CSTRING payload (detail). */
 export const TYPE_GAP = 4;
 export const GAP_KIND = 16;
@@ -203,6 +205,11 @@ export const GAP_PAYLOADS = 32;
 export const TYPE_CHILD = 5;
 export const CHILD_PPID = 16;
 export const CHILD_PTID = 20;
+
+// Kinds of patches that a process uses, one bit each (guest/rewrite/kinds.ts).
+export const PATCHES_ZERO = 1;
+export const PATCHES_JUMP = 2;
+export const PATCHES_TRAP = 4;
 
 // Gap kinds (see src/session/gaps.ts for the names that people read).
 export const GAP_UNPATCHED_SITE = 1;

@@ -1,14 +1,16 @@
-import type { EventSink } from "../events.ts";
+import type { EventSink, StartEvent } from "../events.ts";
 
 export interface Filter {
   /** Only this thread, as a tracer sees it that follows nobody. */
   readonly thread?: number;
   /** Only calls with these numbers. */
   readonly select?: ReadonlySet<number>;
+  /** Is told of each start that is let through. */
+  readonly onStart?: (event: StartEvent) => void;
 }
 
 /** A sink that lets through to `sink` what the filter asks for. */
-export function filterSink(sink: EventSink, { thread, select }: Filter): EventSink {
+export function filterSink(sink: EventSink, { thread, select, onStart }: Filter): EventSink {
   const wanted = (tid: number): boolean => thread === undefined || tid === thread;
   const selected = (nr: number): boolean => select === undefined || select.has(nr);
   return {
@@ -19,7 +21,9 @@ export function filterSink(sink: EventSink, { thread, select }: Filter): EventSi
       if (wanted(call.tid) && selected(call.nr)) sink.exit(call);
     },
     start(event) {
-      if (wanted(event.pid)) sink.start(event);
+      if (!wanted(event.pid)) return;
+      onStart?.(event);
+      sink.start(event);
     },
     child(event) {
       if (wanted(event.tid)) sink.child(event);

@@ -14,6 +14,7 @@ export type GapKind =
   | "hook-crashed"
   | "not-hooked"
   | "untraced-child"
+  | "still-running"
   | "ring-damaged"
   | "unknown";
 
@@ -41,7 +42,7 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
 };
 
 /** What people read; the detail follows after a colon. */
-const TEXT_OF: Readonly<Record<GapKind, string>> = {
+export const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "unpatched-site": "a system call instruction was left as it is",
   "no-va0": "a process could not map address 0, so nothing of it was seen",
   jit: "code was made at run time; system calls of its own would not be seen",
@@ -55,6 +56,7 @@ const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "hook-crashed": "the C hook crashed, and the program went on without it",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
+  "still-running": "the wait for the processes that outlive the program was cut short by a signal",
   "ring-damaged": "a process wrote over the events that it had recorded",
   unknown: "something was not seen",
 };

@@ -3,6 +3,7 @@ import * as L from "../image/layout.ts";
 import { NUMBERS } from "../syscalls/numbers.ts";
 import type { RawRecord } from "./chunks.ts";
 import type { Clock } from "./clock.ts";
+import { patchNames } from "./coverage.ts";
 import { type GapList, gapKind } from "./gaps.ts";
 import { readPayloads, readText, recordType } from "./records.ts";
 
@@ -155,6 +156,7 @@ export class Narrator {
       began,
       patched: memory.readUInt32LE(at + L.START_PATCHED),
       left: memory.readUInt32LE(at + L.START_LEFT),
+      patches: patchNames(memory.readUInt32LE(at + L.START_PATCHES)),
     });
   }
 

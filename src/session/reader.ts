@@ -96,12 +96,16 @@ export class Reader {
     this.#dying.set(this.#root, this.#passes);
   }
 
-  /** Reads what is left, tells everything and adds what was missed to the gaps. */
-  finish(): void {
+  /**
+   * Reads what is left, tells everything and adds what was missed to the gaps. `interrupted`: the signal by which others
+   * were given up that may live on.
+   */
+  finish(interrupted?: string): void {
     this.#readChunks();
     for (const chunk of this.#chunks.values()) chunk.readFinal(this.#order.incoming);
     this.#order.endAll();
     for (const record of this.#order.take(Number.POSITIVE_INFINITY)) this.#narrator.tell(record);
+    if (interrupted !== undefined && this.anyoneLives()) this.#gaps.add("still-running", 0, interrupted);
     this.#narrator.finish(this.#rootStatus ?? {});
     if (!this.#narrator.rootStarted) this.#gaps.add("not-hooked", this.#root, this.#unhookable);
     for (const chunk of this.#chunks.values()) this.#noteDamage(chunk);

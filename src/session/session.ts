@@ -2,11 +2,12 @@ import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
 import * as os from "node:os";
 import { describeProgram, type ProgramDescription } from "../elf/program.ts";
 import { ZpolineError } from "../errors.ts";
-import type { EventSink } from "../events.ts";
+import type { EventSink, StartEvent } from "../events.ts";
 import { captureRows } from "../syscalls/capture.ts";
 import { NUMBERS } from "../syscalls/numbers.ts";
 import { Clock } from "./clock.ts";
 import { findCommand } from "./command.ts";
+import { type Coverage, coverageOf } from "./coverage.ts";
 import { filterSink } from "./filter.ts";
 import { type Gap, GapList } from "./gaps.ts";
 import { preloadList, preloadPath } from "./library.ts";
@@ -67,8 +68,8 @@ export interface SessionOptions {
 export interface SessionResult {
   /** How the program that was started ended. */
   readonly status: Status;
-  /** What the trace does not show. Empty: it is complete. */
-  readonly gaps: readonly Gap[];
+  /** Whether the trace is complete, and what it does not show. */
+  readonly coverage: Coverage;
   /** The signal that ended the wait for the processes that outlived the program. */
   readonly interrupted?: NodeJS.Signals;
 }
@@ -122,6 +123,7 @@ export class Session {
   readonly #ring: Ring;
   readonly #reader: Reader;
   readonly #gaps = new GapList();
+  readonly #patches = new Map<string, number>();
   #status: Status | undefined;
   #interrupted: NodeJS.Signals | undefined;
   #wake: () => void = () => {};
@@ -144,7 +146,10 @@ export class Session {
     this.#congested = congested;
     this.#idle = idle;
     this.#ring = ring;
-    const filter = { ...(follow ? {} : { thread: this.pid }), ...(select === undefined ? {} : { select }) };
+    const onStart = ({ patches }: StartEvent): void => {
+      this.#patches.set(patches, (this.#patches.get(patches) ?? 0) + 1);
+    };
+    const filter = { onStart, ...(follow ? {} : { thread: this.pid }), ...(select === undefined ? {} : { select }) };
     this.#reader = new Reader({
       ring,
       clock,
@@ -191,11 +196,12 @@ export class Session {
       delay = read > 0 ? LEAST_DELAY : Math.min(delay * 2, MOST_DELAY);
       await this.#sleep(read >= BUSY || this.#isEnding() ? 0 : delay);
     }
-    this.#reader.finish();
     const interrupted = this.#interrupted;
+    this.#reader.finish(interrupted);
+    const gaps = this.#gaps.list().filter((gap) => this.#follow || this.#concernsRoot(gap));
     return {
       status: this.#status ?? {},
-      gaps: this.#gaps.list().filter((gap) => this.#follow || this.#concernsRoot(gap)),
+      coverage: coverageOf(gaps, this.#patches),
       ...(interrupted === undefined ? {} : { interrupted }),
     };
   }

@@ -30,7 +30,7 @@ describe("the sites of a run", () => {
   })();
 
   test("the first line is about the process", () => {
-    expect(lines[0]).toEqual({ type: "start", pid, ppid: process.pid, exe: fs.realpathSync(program) });
+    expect(lines[0]).toEqual({ type: "start", pid, ppid: process.pid, exe: fs.realpathSync(program), patches: "zero" });
     expect(new Set(lines.map((line) => line.pid))).toEqual(new Set([pid]));
   });
 

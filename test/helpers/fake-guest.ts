@@ -111,6 +111,7 @@ export class FakeThread {
     body.writeBigUInt64LE(BASE_TICKS + BigInt(ticks - 5), L.START_BEGIN_TSC - L.RECORD_BODY);
     body.writeUInt32LE(7, L.START_PATCHED - L.RECORD_BODY);
     body.writeUInt32LE(2, L.START_LEFT - L.RECORD_BODY);
+    body.writeUInt32LE(L.PATCHES_JUMP | L.PATCHES_TRAP, L.START_PATCHES - L.RECORD_BODY);
     this.record(L.TYPE_START, ticks, body, [cstring(0, exe)]);
   }
 

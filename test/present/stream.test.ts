@@ -63,7 +63,17 @@ describe("a stream of calls", () => {
   // The expected lines of this test and the next are those of strace 6.1 -f for a program that does the same.
   it("is in two parts where another thread comes between", () => {
     const lines = record({ pids: "several" }, (text) => {
-      text.start({ type: "start", pid: 27096, ppid: 1, exe: "/bin/x", time: 0, began: 0, patched: 0, left: 0 });
+      text.start({
+        type: "start",
+        pid: 27096,
+        ppid: 1,
+        exe: "/bin/x",
+        time: 0,
+        began: 0,
+        patched: 0,
+        left: 0,
+        patches: "jump",
+      });
       text.child({ type: "child", pid: 27137, tid: 27137, time: 0, parentPid: 27096, parentTid: 27096 });
       const sleep = new Moment(27096, "clock_nanosleep", [1, 1, list.longs(3912, 415400153), 0]);
       const input = read(27137);

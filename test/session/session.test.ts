@@ -53,9 +53,9 @@ test("what the program records is told, with its end and status, and nothing is 
   thread.start(1, "/bin/sh");
   thread.call(10, getpid, [], session.pid);
   release(session);
-  const { status, gaps } = await session.result;
+  const { status, coverage } = await session.result;
   expect(status).toEqual({ code: 7 });
-  expect(gaps).toEqual([]);
+  expect(coverage.complete).toBe(true);
   expect(sink.lines).toEqual([
     `${session.pid} start /bin/sh`,
     `${session.pid} getpid(`,
@@ -93,7 +93,11 @@ test("a library whose path LD_PRELOAD cannot hold is linked to", async () => {
 
 test("a program that was never hooked is a gap that says why", async () => {
   const session = await sh("exit 0");
-  expect((await session.result).gaps).toEqual([{ kind: "not-hooked", pid: session.pid, detail: "", count: 1 }]);
+  expect((await session.result).coverage).toEqual({
+    complete: false,
+    gaps: [{ kind: "not-hooked", pid: session.pid, detail: "", count: 1 }],
+    patches: {},
+  });
   expect(sink.lines).toEqual([`${session.pid} end 0`]);
 });
 
@@ -113,7 +117,8 @@ describe("without follow", () => {
     root.call(6, getpid);
     root.call(8, clone, [], 0x7ffffff0);
     release(session);
-    expect((await session.result).gaps).toEqual([]);
+    const patches = { "jump+trap": 1 };
+    expect((await session.result).coverage).toEqual({ complete: true, gaps: [], patches });
     expect(sink.lines.every((line) => line.startsWith(`${session.pid} `))).toBe(true);
     expect(sink.calls.map(({ nr }) => nr)).toEqual([getpid, clone]);
   });
@@ -143,9 +148,9 @@ describe("with follow", () => {
     await new Promise((resolve) => session.child.once("exit", resolve));
     child.call(6, getpid);
     process.kill(daemon);
-    const { status, gaps } = await session.result;
+    const { status, coverage } = await session.result;
     expect(status).toEqual({ code: 3 });
-    expect(gaps).toEqual([]);
+    expect(coverage.complete).toBe(true);
     expect(sink.calls.map(({ tid, nr }) => [tid, nr])).toEqual([
       [session.pid, clone],
       [daemon, getpid],
@@ -165,7 +170,9 @@ describe("with follow", () => {
     release(session);
     await new Promise((resolve) => session.child.once("exit", resolve));
     session.signal("SIGTERM");
-    expect((await session.result).interrupted).toBe("SIGTERM");
+    const { interrupted, coverage } = await session.result;
+    expect(interrupted).toBe("SIGTERM");
+    expect(coverage.gaps).toEqual([{ kind: "still-running", pid: 0, detail: "SIGTERM", count: 1 }]);
     process.kill(daemon);
   });
 });
