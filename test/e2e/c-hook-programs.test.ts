@@ -1,16 +1,12 @@
 /** Real programs behave under a C hook that does all that hooks may do, and passes every call on, as they do natively. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { PatchChoice } from "../../src/session/session.ts";
 import { hook, hooked } from "./c-hooks.ts";
+import { PATCHES } from "./patches.ts";
 import { PROGRAMS } from "./real-programs.ts";
-import { fixture, run, scratch } from "./run.ts";
-
-function place(name: string, kind: string): string {
-  const dir = join(scratch, kind, name.replace(/\W+/g, "-"));
-  mkdirSync(dir, { recursive: true });
-  return dir;
-}
+import { fixture, place, run, scratch } from "./run.ts";
 
 /** What thorough.c has written: programs that began, and calls counted when processes ended. */
 function logged(file: string): { readonly begun: number; readonly calls: readonly number[] } {
@@ -24,25 +20,26 @@ function logged(file: string): { readonly begun: number; readonly calls: readonl
 
 let logs = 0;
 
-function compare(name: string, command: readonly string[]) {
+function compare(patch: PatchChoice, name: string, command: readonly string[]) {
   const log = join(scratch, `log.${logs++}`);
-  const native = run(command, { cwd: place(name, "native") });
-  const outcome = hooked(hook("thorough"), command, { cwd: place(name, "hooked"), env: { HOOK_LOG: log } });
+  const native = run(command, { cwd: place("native", patch, name) });
+  const cwd = place("hooked", patch, name);
+  const outcome = hooked(hook("thorough"), command, { cwd, patch, env: { HOOK_LOG: log } });
   expect(outcome).toEqual(native);
   return { native, ...logged(log) };
 }
 
-test.each(PROGRAMS)("%s", (name, command) => {
-  const { begun, native, calls } = compare(name, command);
-  expect(begun).toBeGreaterThan(0);
-  if (native.signal === null) expect(Math.max(...calls)).toBeGreaterThan(10);
-});
+describe.each(PATCHES)("%s", (patch) => {
+  test.each(PROGRAMS)("%s", (name, command) => {
+    const { begun, native, calls } = compare(patch, name, command);
+    expect(begun).toBeGreaterThan(0);
+    if (native.signal === null) expect(Math.max(...calls)).toBeGreaterThan(10);
+  });
 
-describe("fixtures", () => {
   test.each([["registers.c"], ["processes.c"], ["numbers.c"], ["processes.c", "-no-pie"]] as const)(
     "%s %s",
     (source, ...flags) => {
-      const { native, calls } = compare(`${source}${flags.join("")}`, [fixture(source, ...flags)]);
+      const { native, calls } = compare(patch, `${source}${flags.join("")}`, [fixture(source, ...flags)]);
       expect(native.status).toBe(0);
       expect(Math.max(...calls)).toBeGreaterThan(10);
     },

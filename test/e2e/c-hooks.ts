@@ -39,5 +39,6 @@ export const hookedEnv = (library: string, more: NodeJS.ProcessEnv = {}): NodeJS
 });
 
 export function hooked(library: string, command: readonly string[], options: Options = {}): Outcome {
-  return run(command, { ...options, env: hookedEnv(library, options.env) });
+  const patch = options.patch === undefined ? {} : { ZPOLINE_PATCH: options.patch };
+  return run(command, { ...options, env: hookedEnv(library, { ...patch, ...options.env }) });
 }

@@ -1,17 +1,28 @@
 /** Runs real programs natively, under `zpoline trace` and under strace. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
+import type { PatchChoice } from "../../src/session/session.ts";
+import { packageOf, type User } from "./users.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const ZPOLINE = join(root, "bin/zpoline.js");
 
-/** A directory of this test file, removed at the end. */
+/** A directory of this test file, removed at the end. All users may write to it. */
 export const scratch = mkdtempSync(join(tmpdir(), "zpoline-test-"));
+chmodSync(scratch, 0o777);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** A new directory in it, for all users. */
+export function place(...names: readonly string[]): string {
+  const directory = join(scratch, ...names.map((name) => name.replace(/\W+/g, "-")));
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o777);
+  return directory;
+}
 
 export interface Outcome {
   readonly stdout: string;
@@ -24,17 +35,36 @@ export interface Options {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string;
+  /** Who runs it; by default who runs the tests. */
+  readonly user?: User;
+  /** ZPOLINE_PATCH of what is hooked; by default none. */
+  readonly patch?: PatchChoice;
+}
+
+/** What the watched program is to see, but not what makes it another user's. */
+const OURS = /^(LD_PRELOAD|LIBZPHOOK|ZPOLINE_\w+)$/;
+
+/** The command and the environment that make it another user's. */
+function asUser(user: User, command: readonly string[], env: NodeJS.ProcessEnv) {
+  const variables = Object.entries(env);
+  const ours = variables.filter(([name]) => OURS.test(name)).map(([name, value]) => `${name}=${value}`);
+  return {
+    command: [...user.become, "env", ...ours, ...command],
+    env: Object.fromEntries(variables.filter(([name]) => !OURS.test(name))),
+  };
 }
 
 export function run(command: readonly string[], options: Options = {}): Outcome {
-  const [file, ...args] = command;
+  const { user, patch: _, env = { ...process.env, LC_ALL: "C", TZ: "UTC" }, ...others } = options;
+  const other = user === undefined ? { command, env } : asUser(user, command, env);
+  const [file, ...args] = other.command;
   const { stdout, stderr, status, signal, error } = spawnSync(file!, args, {
     encoding: "latin1",
     maxBuffer: 1 << 28,
     timeout: 50_000,
-    env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
     cwd: scratch,
-    ...options,
+    ...others,
+    env: other.env,
   });
   if (error) throw error;
   return { stdout, stderr, status, signal };
@@ -49,7 +79,9 @@ export interface Traced extends Outcome {
 
 /** Under `zpoline trace -f`. */
 export function zpoline(command: readonly string[], options: Options = {}, flags: readonly string[] = ["-f"]): Traced {
-  return traced([process.execPath, ZPOLINE, "trace", ...flags], command, options);
+  const program = join(packageOf(options.user), "bin/zpoline.js");
+  const patch = options.patch === undefined ? [] : ["--patch", options.patch];
+  return traced([process.execPath, program, "trace", ...patch, ...flags], command, options);
 }
 
 /** Under `strace -f`. */
@@ -72,6 +104,7 @@ export function fixture(name: string, ...flags: readonly string[]): string {
 /** The same, with another compiler. */
 export function fixtureBy(compiler: "gcc" | "musl-gcc", name: string, ...flags: readonly string[]): string {
   const out = join(scratch, "bin", `${compiler}-${basename(name, ".c")}${flags.join("").replaceAll("/", "_")}`);
+  if (existsSync(out)) return out;
   mkdirSync(join(scratch, "bin"), { recursive: true });
   const { status, stderr } = run([
     compiler,

@@ -1,44 +1,71 @@
 /**
- * The ways in which a program is hooked here. Each test runs the program natively and in every mode, and compares what it
- * wrote and how it ended.
+ * The ways in which a program is hooked here: which patches, what looks at its calls, who runs it. Each test runs the
+ * program natively and in every mode, and compares what it wrote and how it ended.
  */
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { fixture, fixtureBy, type Options, type Outcome, run, zpoline } from "../run.ts";
+import type { PatchChoice } from "../../../src/session/session.ts";
+import { hook } from "../c-hooks.ts";
+import { PATCHES, usesTrap } from "../patches.ts";
+import { fixtureBy, type Options, type Outcome, run, zpoline } from "../run.ts";
+import { ORDINARY, packageOf, type User } from "../users.ts";
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-export const LIBRARY = join(root, "dist/libzpoline.so");
+export const LIBRARY = join(packageOf(undefined), "dist/libzpoline.so");
+
+/** What looks at the calls of a program: nobody; a hook that does nothing; a C hook that passes all on; a tracer. */
+const WATCHERS = ["nobody", "noop", "C hook", "trace -f"] as const;
+type Watcher = (typeof WATCHERS)[number];
 
 export interface Mode {
   readonly name: string;
-  readonly traced?: true;
-  readonly hook?: true;
+  readonly patch: PatchChoice;
+  readonly watcher: Watcher;
+  /** By default who runs the tests, root as a rule. */
+  readonly user?: User;
+  readonly native: (command: readonly string[], options?: Options) => Outcome;
   readonly run: (command: readonly string[], options?: Options) => Outcome;
 }
 
-/** Preloaded, with these variables. */
-const preloaded =
-  (variables: () => NodeJS.ProcessEnv): Mode["run"] =>
-  (command, options = {}) =>
-    run(command, { ...options, env: { ...process.env, LC_ALL: "C", TZ: "UTC", LD_PRELOAD: LIBRARY, ...variables() } });
+function watched(patch: PatchChoice, watcher: Watcher, user: User | undefined): Mode["run"] {
+  const as = user === undefined ? {} : { user };
+  if (watcher === "trace -f") {
+    return (command, options) => {
+      const { lines: _, ...outcome } = zpoline(command, { ...options, ...as, patch });
+      return outcome;
+    };
+  }
+  return (command, options = {}) => {
+    const LD_PRELOAD = join(packageOf(user), "dist/libzpoline.so");
+    const base = { ...process.env, LC_ALL: "C", TZ: "UTC", ZPOLINE_PATCH: patch, LD_PRELOAD };
+    const noop = watcher === "noop" ? { ZPOLINE_HOOK: "noop:*" } : {};
+    const inC = watcher === "C hook" ? { LIBZPHOOK: hook("pass") } : {};
+    return run(command, { ...options, ...as, env: { ...base, ...noop, ...inC } });
+  };
+}
 
-/** Under `zpoline trace -f`; what the trace has to say of gaps comes last on stderr. */
-const traced: Mode["run"] = (command, options) => {
-  const { lines: _, ...outcome } = zpoline(command, options);
-  return outcome;
-};
+function mode(patch: PatchChoice, watcher: Watcher, user?: User): Mode {
+  return {
+    name: `${patch}, ${watcher}${user === undefined ? "" : `, ${user.name}`}`,
+    patch,
+    watcher,
+    ...(user === undefined ? {} : { user }),
+    native: (command, options) => run(command, { ...options, ...(user === undefined ? {} : { user }) }),
+    run: watched(patch, watcher, user),
+  };
+}
 
+/** Every patch with every watcher; and, but for `zero`, which needs the right to map address 0, without any privilege. */
 export const MODES: readonly Mode[] = [
-  { name: "preloaded", run: preloaded(() => ({})) },
-  { name: "preloaded, every call through the stub", run: preloaded(() => ({ ZPOLINE_HOOK: "noop:*" })) },
-  {
-    name: "a C hook that passes everything on",
-    hook: true,
-    run: preloaded(() => ({ LIBZPHOOK: fixture("hooks/pass.c", "-shared", "-fPIC") })),
-  },
-  { name: "zpoline trace -f", traced: true, run: traced },
+  ...PATCHES.flatMap((patch) => WATCHERS.map((watcher) => mode(patch, watcher))),
+  ...PATCHES.filter((patch) => patch !== "zero").flatMap((patch) =>
+    WATCHERS.map((watcher) => mode(patch, watcher, ORDINARY)),
+  ),
 ];
+
+/** A mode to leave out, by what is named of it, and why (docs/limits.md). */
+export interface Exception extends Partial<Pick<Mode, "patch" | "watcher" | "user">> {
+  readonly because: string;
+}
 
 export interface Case {
   readonly name: string;
@@ -49,11 +76,18 @@ export interface Case {
   readonly flags?: readonly string[];
   readonly args?: () => readonly string[];
   readonly command?: readonly string[];
-  /** What a trace says was missed, with `zpoline: trace is incomplete: ` in front, one pattern a line. */
-  readonly gaps?: readonly RegExp[];
-  /** Not with a C hook (docs/limits.md). */
-  readonly notWithHook?: true;
+  /** What a trace says was missed, with `zpoline: trace is incomplete: ` in front, one a line. */
+  readonly gaps?: readonly ExpectedGap[];
+  readonly except?: readonly Exception[];
 }
+
+export interface ExpectedGap {
+  readonly says: RegExp;
+  /** Not where Syscall User Dispatch catches what was not rewritten. */
+  readonly caught?: true;
+}
+
+export const LEFT: ExpectedGap = { says: /^a system call instruction was left as it is: /, caught: true };
 
 const GAP = "zpoline: trace is incomplete: ";
 
@@ -64,27 +98,46 @@ function withoutGaps(outcome: Outcome): { outcome: Outcome; gaps: readonly strin
   return { outcome: { ...outcome, stderr: lines.filter((line) => !line.startsWith(GAP)).join("\n") }, gaps };
 }
 
+/** Where there are but jumps, a site without room for one is nothing special. */
+const isOrdinary = (gap: string, mode: Mode): boolean => mode.patch === "jump" && LEFT.says.test(gap);
+
+function expectedGaps(one: Case, mode: Mode): readonly RegExp[] {
+  if (mode.watcher !== "trace -f") return [];
+  const gaps = one.gaps?.filter(
+    (gap) => !(gap.caught && usesTrap(mode.patch)) && !(gap === LEFT && mode.patch === "jump"),
+  );
+  return gaps?.map((gap) => gap.says) ?? [];
+}
+
+/** Why the case is left out in the mode, if it is. */
+function exception(one: Case, mode: Mode): string | undefined {
+  return one.except?.find(
+    ({ patch = mode.patch, watcher = mode.watcher, user = mode.user }) =>
+      patch === mode.patch && watcher === mode.watcher && user === mode.user,
+  )?.because;
+}
+
 /** Each case in each mode does what it does natively. */
 export function sameAsNatively(cases: readonly Case[], options: Options = {}): void {
-  const native = new Map<Case, { command: readonly string[]; outcome: Outcome }>();
-  const natively = (one: Case) => {
-    const known = native.get(one);
-    if (known) return known;
-    const command = one.command ?? [
-      fixtureBy(one.compiler ?? "gcc", one.source!, ...(one.flags ?? [])),
-      ...(one.args?.() ?? []),
-    ];
-    const result = { command, outcome: run(command, options) };
-    native.set(one, result);
-    return result;
+  const commandOf = (one: Case) =>
+    one.command ?? [fixtureBy(one.compiler ?? "gcc", one.source!, ...(one.flags ?? [])), ...(one.args?.() ?? [])];
+  /** By case and user. */
+  const native = new Map<string, Outcome>();
+  const natively = (one: Case, mode: Mode): Outcome => {
+    const key = `${one.name} ${mode.user?.name}`;
+    const outcome = native.get(key) ?? mode.native(commandOf(one), options);
+    native.set(key, outcome);
+    return outcome;
   };
   describe.each(MODES)("$name", (mode) => {
-    test.each(cases.filter((one) => !(mode.hook && one.notWithHook)))("$name", (one) => {
-      const { command, outcome } = natively(one);
-      const hooked = withoutGaps(mode.run(command, options));
-      expect(hooked.outcome).toEqual(outcome);
-      const expected = mode.traced ? (one.gaps ?? []) : [];
-      expect(hooked.gaps).toEqual(expected.map((gap) => expect.stringMatching(gap)));
-    });
+    for (const one of cases) {
+      const because = exception(one, mode);
+      test.skipIf(because !== undefined)(because === undefined ? one.name : `${one.name}: ${because}`, () => {
+        const hooked = withoutGaps(mode.run(commandOf(one), options));
+        expect(hooked.outcome).toEqual(natively(one, mode));
+        const gaps = hooked.gaps.filter((gap) => !isOrdinary(gap, mode));
+        expect(gaps).toEqual(expectedGaps(one, mode).map((gap) => expect.stringMatching(gap)));
+      });
+    }
   });
 }
