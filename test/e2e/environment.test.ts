@@ -56,6 +56,7 @@ describe("in a session", () => {
       "ZPOLINE_EXCLUDE",
       "ZPOLINE_AUDIT",
       "ZPOLINE_CACHE",
+      "ZPOLINE_PATCH",
     ]);
   });
 });
