@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { ZpolineError } from "../errors.ts";
 import { version } from "../version.ts";
+import { doctorCommand } from "./doctor.ts";
 import { EXIT_FAILURE, exitStatusOf } from "./exit.ts";
 import { libCommand } from "./lib.ts";
 import { scanCommand } from "./scan.ts";
@@ -15,7 +16,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .enablePositionalOptions()
     .configureOutput({ outputError: () => {} })
     .exitOverride();
-  for (const command of [traceCommand(), scanCommand(), libCommand()]) {
+  for (const command of [traceCommand(), scanCommand(), doctorCommand(), libCommand()]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   try {

@@ -21,6 +21,7 @@ export const PT_LOAD = 1;
 export const PT_DYNAMIC = 2;
 export const PT_INTERP = 3;
 export const PT_NOTE = 4;
+export const PT_PHDR = 6;
 export const PT_GNU_EH_FRAME = 0x6474e550;
 export const PT_GNU_STACK = 0x6474e551;
 export const PT_GNU_RELRO = 0x6474e552;
@@ -56,6 +57,7 @@ export const STT_FUNC = 2;
 export const STT_FILE = 4;
 
 export const DT_NULL = 0;
+export const DT_NEEDED = 1;
 export const DT_STRTAB = 5;
 export const DT_SYMTAB = 6;
 export const DT_RELA = 7;

@@ -24,6 +24,8 @@ export interface DynamicSymbols {
   readonly dynstr: Draft;
   /** Offset of the shared object's name in .dynstr. */
   readonly sonameOffset: number | undefined;
+  /** Offsets of the names of needed objects in .dynstr. */
+  readonly neededOffsets: readonly number[];
 }
 
 /** Imports come first (symbol 1 on, in their order), then exports as .gnu.hash wants them: by bucket. */
@@ -31,6 +33,7 @@ export function dynamicSymbols(
   exports: readonly DynamicExport[],
   imports: readonly DynamicImport[],
   soname: string | undefined,
+  needed: readonly string[] = [],
 ): DynamicSymbols {
   const strings = new StringTable();
   const buckets = Math.max(1, exports.length);
@@ -49,6 +52,7 @@ export function dynamicSymbols(
   }
   const hashes = hashed.map(({ hash }) => hash);
   const sonameOffset = soname === undefined ? undefined : strings.add(soname);
+  const neededOffsets = needed.map((name) => strings.add(name));
   return {
     dynsym: {
       name: ".dynsym",
@@ -66,6 +70,7 @@ export function dynamicSymbols(
     },
     dynstr: strings.draft(".dynstr"),
     sonameOffset,
+    neededOffsets,
   };
 }
 

@@ -6,7 +6,7 @@ import * as elf from "./constants.ts";
 import type { Section } from "./section.ts";
 import { StringTable, unloaded } from "./section.ts";
 
-const MAX_SEGMENTS = 8;
+const MAX_SEGMENTS = 10;
 /** Bytes at the start of the image that are kept for the ELF header and the program headers. */
 export const MAX_HEADERS = elf.EHDR_SIZE + MAX_SEGMENTS * elf.PHDR_SIZE;
 
@@ -105,7 +105,13 @@ function segmentsOf(image: LinkedImage, sections: readonly Section[]): Segment[]
   if (unwindIndex !== undefined) add(elf.PT_GNU_EH_FRAME, PF_R, unwindIndex.address, endOf(unwindIndex), 4);
   add(elf.PT_GNU_STACK, PF_R | PF_W, 0, 0, 16);
   if (relroEnd > image.dynamicAddress) add(elf.PT_GNU_RELRO, PF_R, image.dynamicAddress, relroPages, 1);
-  return segments;
+  const loader = find(".interp");
+  if (loader === undefined) return segments;
+  add(elf.PT_INTERP, PF_R, loader.address, endOf(loader), 1);
+  // Without it the dynamic loader takes a position independent program to lie where it was linked for.
+  const headers = image.base + elf.EHDR_SIZE;
+  add(elf.PT_PHDR, PF_R, headers, headers + (segments.length + 1) * elf.PHDR_SIZE, 8);
+  return [...segments.slice(-2).reverse(), ...segments.slice(0, -2)];
 }
 
 function elfHeader(type: number, entry: number, segments: number, sectionHeaders: number, sections: number) {

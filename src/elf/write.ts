@@ -39,6 +39,11 @@ export interface ExecutableOptions {
    * relocations but the program itself: the Elf64_Rela entries lie from `__rela_start` to `__rela_end`.
    */
   readonly base?: number | "pie";
+  /**
+   * The dynamic loader that starts it, which honours LD_PRELOAD, loads the libraries that are needed, and applies the
+   * relocations. For a base of "pie" only.
+   */
+  readonly dynamic?: { readonly loader: string; readonly needed: readonly string[] };
   /** What the file names in line rows are relative to, for debuggers; "." when not given. */
   readonly sourceDirectory?: string;
 }
@@ -54,6 +59,8 @@ interface Container {
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
   readonly flags1: number;
+  readonly loader: string | undefined;
+  readonly needed: readonly string[];
   readonly sourceDirectory: string;
 }
 
@@ -76,6 +83,8 @@ export function writeSharedObject(objects: readonly ObjectFile[], options: Share
     exports: options.exports ?? {},
     imports: options.imports ?? {},
     flags1: (options.flags ?? []).reduce((bits, flag) => bits | FLAG_BITS[flag], elf.DF_1_NOW),
+    loader: undefined,
+    needed: [],
     sourceDirectory: options.sourceDirectory ?? ".",
   });
 }
@@ -96,6 +105,8 @@ export function writeExecutable(objects: readonly ObjectFile[], options: Executa
     exports: {},
     imports: {},
     flags1: elf.DF_1_NOW | elf.DF_1_PIE,
+    loader: options.dynamic?.loader,
+    needed: options.dynamic?.needed ?? [],
     sourceDirectory: options.sourceDirectory ?? ".",
   });
 }
@@ -146,6 +157,7 @@ function loadedSections(image: LinkedImage, container: Container, indexOf: (regi
   const tables = new Placer(image.base + MAX_HEADERS);
   const dynamic = new Placer(image.dynamicAddress);
   tables.add(buildIdNote());
+  if (container.loader !== undefined) tables.add(interpreterPath(container.loader));
   if (image.positionIndependent) addDynamic(tables, dynamic, image, container, indexOf);
   if (image.code.some(isUnwindable)) addUnwind(tables, image);
   const regions = (["rodata", "text"] as const).flatMap((name) => regionSection(image, name));
@@ -166,6 +178,10 @@ function buildIdNote() {
   return { name: BUILD_ID_SECTION, type: elf.SHT_NOTE, bytes, align: 4 };
 }
 
+function interpreterPath(loader: string) {
+  return { name: ".interp", type: elf.SHT_PROGBITS, bytes: new ByteWriter().cstring(loader).finish(), align: 1 };
+}
+
 function addDynamic(
   tables: Placer,
   dynamic: Placer,
@@ -181,7 +197,7 @@ function addDynamic(
     const slot = wanted(image, target, `the import "${name}"`, ["data", "bss"]);
     return { name, slot: slot.address };
   });
-  const symbols = dynamicSymbols(exports, imports, container.soname);
+  const symbols = dynamicSymbols(exports, imports, container.soname, container.needed);
   const hash = tables.add(symbols.gnuHash);
   const dynsym = tables.add(symbols.dynsym);
   const dynstr = tables.add(symbols.dynstr);
@@ -191,7 +207,7 @@ function addDynamic(
   const relative = [...slots, ...image.relative];
   const relocations = relocationTable(relative, imports);
 
-  const entries: [number, number][] = [];
+  const entries: [number, number][] = symbols.neededOffsets.map((offset) => [elf.DT_NEEDED, offset]);
   if (symbols.sonameOffset !== undefined) entries.push([elf.DT_SONAME, symbols.sonameOffset]);
   if (init.length > 0) {
     const bytes = init.reduce((out, target) => out.u64(target), new ByteWriter()).finish();

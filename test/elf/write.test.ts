@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ObjectFile } from "../../src/compiler/object.ts";
+import { buildId, readElf } from "../../src/elf/read.ts";
+import { memorySource } from "../../src/elf/source.ts";
 import type { SharedObjectOptions } from "../../src/elf/write.ts";
 import { writeExecutable, writeSharedObject } from "../../src/elf/write.ts";
 import { abs64, code, data, hex, rel32, text, writer } from "../compiler/units.ts";
@@ -95,6 +97,16 @@ describe("an executable", () => {
     expect(spawnSync(put("zeroed", writeExecutable([{ code: [start], data: [zero] }]))).status).toBe(0);
   });
 
+  test("that names a dynamic loader gets its relocations applied, its libraries loaded, and others preloaded", () => {
+    const dynamic = { loader: "/lib64/ld-linux-x86-64.so.2", needed: ["libc.so.6"] };
+    const path = put("dynamic", writeExecutable([program], { base: "pie", dynamic }));
+    expect(spawnSync(path, { encoding: "utf8" })).toMatchObject({ stdout: "hello\n", status: 42 });
+    const traced = spawnSync(path, { encoding: "utf8", env: { LD_TRACE_LOADED_OBJECTS: "1" } });
+    expect(traced.stdout).toMatch(/libc\.so\.6 => \//);
+    const library = put("libhello.so", writeSharedObject([program], { soname: "libhello.so", init: ["hello"] }));
+    expect(spawnSync(path, { encoding: "utf8", env: { LD_PRELOAD: library } }).stdout).toBe("hello\nhello\n");
+  });
+
   test("needs its entry", () => {
     expect(() => writeExecutable([program], { entry: "main" })).toThrow(
       'undefined symbol "main" (used as the entry point)',
@@ -152,11 +164,12 @@ describe("a shared object", () => {
   });
 
   test("is the same bytes every time, and its build id covers them", () => {
-    const buildId = (bytes: Uint8Array) => Buffer.from(bytes.subarray(0x210, 0x224)).toString("hex");
+    const idOf = (bytes: Uint8Array) => buildId(readElf(memorySource(bytes), "libtest.so"));
     const first = writeSharedObject([program], options);
     expect(writeSharedObject([program], options)).toEqual(first);
     const other = { ...program, data: [...program.data, data("more", hex("01"))] };
-    expect(buildId(writeSharedObject([other], options))).not.toBe(buildId(first));
+    expect(idOf(first)).toMatch(/^(?!0+$)[0-9a-f]{40}$/);
+    expect(idOf(writeSharedObject([other], options))).not.toBe(idOf(first));
   });
 
   test("refuses what cannot be a constructor or the slot of an import", () => {
