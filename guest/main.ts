@@ -14,9 +14,10 @@ import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/th
 import { recordGap, recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
 import { leftSites, patchedSites } from "./rewrite/apply";
-import { choosePatches, usesZero } from "./rewrite/kinds";
+import { choosePatches, isAuto, rewrites, usesZero, withoutZero } from "./rewrite/kinds";
 import { rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
+import { startTrap } from "./trap/start";
 import { cstr } from "../guest/std/cstr";
 import { fatal, refuse } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
@@ -28,6 +29,7 @@ export { on_next, on_next_exit } from "./foreign/next";
 export { on_hook_entry } from "./foreign/registers";
 export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
+export { on_sigsys } from "./trap/sigsys";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_environ")
@@ -47,12 +49,17 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   if (libraryPath) attachRing(valueOf(SESSION));
   fixAuditPath();
   choosePatches();
+  const sled = usesZero ? mapSled() : 0;
+  if (failed(sled) && isAuto) withoutZero();
   auditStart();
   setActions();
   loadHook(changetype<ThreadBlock>(block), environment(variables));
-  const sled = usesZero ? mapSled() : 0;
-  if (failed(sled)) withoutSled(<u64>-sled);
-  else rewriteAll();
+  if (failed(sled) && !isAuto) {
+    withoutSled(<u64>-sled);
+  } else {
+    startTrap();
+    if (rewrites()) rewriteAll();
+  }
   if (ring) sayStart(begin);
 }
 

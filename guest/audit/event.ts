@@ -7,6 +7,7 @@ import {
   GAP_HOOK_REENTERED,
   GAP_IO_URING,
   GAP_JIT,
+  GAP_NO_TRAP,
   GAP_NO_VA0,
   GAP_RING_OVERFLOW,
   GAP_UNPATCHED_SITE,
@@ -38,6 +39,8 @@ export function gapName(kind: u32): usize {
       return cstr("exec-unhooked");
     case GAP_GS_BASE:
       return cstr("gs-base");
+    case GAP_NO_TRAP:
+      return cstr("no-trap");
     case GAP_HOOK_REENTERED:
       return cstr("hook-reentered");
     case GAP_HOOK_CRASHED:

@@ -1,6 +1,6 @@
 /** Lines of the audit log about sites and the objects that they lie in. */
 import { Entry, patchOf, whyOf } from "../rewrite/list";
-import { Mapping } from "../rewrite/maps";
+import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "../rewrite/maps";
 import {
   PATCH_JUMP,
   PATCH_ZERO,
@@ -15,7 +15,7 @@ import {
 } from "../rewrite/plan";
 import { REASON_DATA, REASON_NO_BOUNDARY, REASON_OVERLAP, REASON_UNREACHED } from "../rewrite/sites";
 import { cstr } from "../std/cstr";
-import { AuditLog, beginLine, endLine, nameField, numberField, textField, wordField } from "./log";
+import { AuditLog, beginLine, closeAudit, endLine, nameField, numberField, openAudit, textField, wordField } from "./log";
 
 /** As in src/scan/reasons.ts; 0 for the usual site. */
 function planReason(entry: Entry): usize {
@@ -106,4 +106,42 @@ export function auditObject(
   if (cached) wordField(log, cstr("cached"), cstr("true"));
   else wordField(log, cstr("cached"), cstr("false"));
   endLine(log);
+}
+
+/** A `syscall` that has trapped for the first time, before `after`, with this number. */
+export function auditTrap(after: usize, number: u32): void {
+  const pages = openAudit();
+  if (!pages) return;
+  const log = changetype<AuditLog>(pages);
+  const address = after - SYSCALL_SIZE;
+  beginLine(log, cstr("site"));
+  numberField(log, cstr("address"), address);
+  placeFields(log, address);
+  numberField(log, cstr("number"), number);
+  nameField(log, cstr("patch"), cstr("trap"));
+  wordField(log, cstr("reason"), cstr("null"));
+  endLine(log);
+  closeAudit(pages);
+}
+
+const SYSCALL_SIZE: usize = 2;
+
+/** The file of an address, or the name of its mapping; null where there is neither. */
+function placeFields(log: AuditLog, address: usize): void {
+  const list = readMaps();
+  const maps = changetype<Maps>(list);
+  const count: u64 = list ? maps.count : 0;
+  let found: bool = false;
+  for (let i: u64 = 0; i < count; i++) {
+    const mapping = mappingAt(maps, i);
+    if (address < mapping.start || address >= mapping.end || !mapping.nameLength) continue;
+    textField(log, cstr("file"), mapping.name, <u32>mapping.nameLength);
+    numberField(log, cstr("fileOffset"), address - mapping.start + mapping.offset);
+    found = true;
+  }
+  if (!found) {
+    wordField(log, cstr("file"), cstr("null"));
+    wordField(log, cstr("fileOffset"), cstr("null"));
+  }
+  if (list) freeMaps(maps);
 }

@@ -14,7 +14,7 @@ import {
 import { HOOK, valueOf } from "../process/environment";
 import { recorded } from "../record/record";
 import { ring } from "../record/ring";
-import { usesZero } from "../rewrite/kinds";
+import { usesTrap, usesZero } from "../rewrite/kinds";
 import { readDecimal, startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import {
@@ -37,6 +37,7 @@ import {
   SYS_SECCOMP,
   SYS_ARCH_PRCTL,
   SYS_RT_SIGACTION,
+  SYS_RT_SIGPROCMASK,
   SYS_RT_SIGRETURN,
   SYS_SHMAT,
   SYS_SHMDT,
@@ -93,6 +94,10 @@ const SPECIAL_COUNT: u32 = 22;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
+  if (usesTrap) {
+    mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
+    mark(SYS_RT_SIGPROCMASK, ACTION_SPECIAL);
+  }
   if (usesZero) {
     for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));
   }

@@ -32,6 +32,7 @@ import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
+import { afterMask, beforeMask, keepAction } from "../trap/mask";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import {
@@ -51,6 +52,8 @@ import {
   SYS_MUNMAP,
   SYS_PKEY_MPROTECT,
   SYS_PRCTL,
+  SYS_RT_SIGACTION,
+  SYS_RT_SIGPROCMASK,
   SYS_RT_SIGRETURN,
   SYS_SECCOMP,
 } from "../std/sys";
@@ -143,12 +146,16 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     retireBlock(currentThread()); // a process that shares our memory goes on
     return VERDICT_CALL;
   }
-  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : keepOurs(f)) {
+  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : nr == SYS_RT_SIGACTION ? keepAction(f) : keepOurs(f)) {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
   if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
     beforeFilter(f);
+    return VERDICT_CALL_EXIT;
+  }
+  if (nr == SYS_RT_SIGPROCMASK) {
+    beforeMask(f);
     return VERDICT_CALL_EXIT;
   }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
@@ -167,6 +174,10 @@ export function specialExit(f: Frame): void {
   }
   if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
     afterFilter(f);
+    return;
+  }
+  if (nr == SYS_RT_SIGPROCMASK) {
+    afterMask(f);
     return;
   }
   if (failed(<i64>f.result)) return;

@@ -9,6 +9,7 @@ import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { forgetChunk, releaseChunk, ring } from "../record/ring";
+import { armChild } from "../trap/start";
 import { CLONE_SIGHAND, CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { dropExecPages } from "./exec";
 import {
@@ -177,5 +178,6 @@ function inChild(handover: Handover): void {
     thread.ownHandlers = 0;
     freeOtherBlocks(thread);
   }
+  armChild(flags);
   if (ring) recordChild(parentPid, parentTid);
 }

@@ -4,7 +4,7 @@ import { AuditLog, closeAudit, openAudit } from "../audit/log";
 import { auditObject, auditSite } from "../audit/sites";
 import { recordGap } from "../record/record";
 import { addJump } from "./jump";
-import { usesZero } from "./kinds";
+import { usesTrap, usesZero } from "./kinds";
 import { addKnownSite, openSites } from "./known";
 import { Entry, entryAt, isData, mayCall, patchOf, PlanList } from "./list";
 import { Mapping, Maps } from "./maps";
@@ -65,7 +65,8 @@ export function settle(list: PlanList, mapping: Mapping, start: usize, end: usiz
   closeAudit(log);
 }
 
-/** A site that is left as it is, at `address`, in the file that `mapping` names. */
+/** A site that is left as it is, at `address`, in the file that `mapping` names. Where it would trap it is seen all the same. */
 export function reportSite(mapping: Mapping, address: usize): void {
+  if (usesTrap) return;
   recordGap(GAP_UNPATCHED_SITE, address, mapping.name, <u32>mapping.nameLength);
 }

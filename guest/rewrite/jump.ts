@@ -23,6 +23,7 @@ import {
   SYS_MMAP,
   SYS_MPROTECT,
 } from "../std/sys";
+import { usesTrap } from "./kinds";
 import { mappingAt, Maps } from "./maps";
 import { addPatch, PatchBatch, pokeText } from "./patch";
 import { Entry, whyOf } from "./list";
@@ -106,7 +107,8 @@ function fillStub(bytes: usize, stub: usize, moved: usize, entry: Entry): void {
   store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
   store<u16>(tail, 0x25ff, 7);
   store<u32>(tail, <u32>(ENTRY_AT - (length + 13)), 9);
-  store<usize>(bytes + ENTRY_AT, whyOf(entry) == WHY_CANCELLATION ? zp_cancel_entry() : zp_jump_entry());
+  const atSite = whyOf(entry) == WHY_CANCELLATION && !usesTrap; // under the trap no call is made from there
+  store<usize>(bytes + ENTRY_AT, atSite ? zp_cancel_entry() : zp_jump_entry());
 }
 
 /** Room for one stub that a near jump at `near` reaches; 0 when there is none. */

@@ -7,11 +7,16 @@ import { PATCH, valueOf } from "../process/environment";
 import { sameString } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { refuse } from "../std/log";
+import { canTrap } from "../trap/arm";
 
 /** `call *%rax` through the sled at address 0. */
 export let usesZero: bool = false;
 /** A near jump wherever one can be made, not only where `call *%rax` cannot. */
 export let prefersJump: bool = false;
+/** Calls from everywhere but our own text are trapped: what was not rewritten is seen, too. */
+export let usesTrap: bool = false;
+/** The choice is ours: what cannot be had is done without. */
+export let isAuto: bool = false;
 
 /** PATCHES_* bits, for those who report. */
 export function patchesInUse(): u32 {
@@ -23,9 +28,37 @@ export function choosePatches(): void {
   const wanted = valueOf(PATCH);
   if (!wanted || sameString(wanted, cstr("zero"))) {
     usesZero = true;
-  } else if (sameString(wanted, cstr("jump")) || sameString(wanted, cstr("auto"))) {
+  } else if (sameString(wanted, cstr("jump"))) {
     prefersJump = true;
+  } else if (sameString(wanted, cstr("trap"))) {
+    usesTrap = true;
+  } else if (sameString(wanted, cstr("zero+trap"))) {
+    usesZero = usesTrap = true;
+  } else if (sameString(wanted, cstr("jump+trap"))) {
+    prefersJump = usesTrap = true;
+  } else if (sameString(wanted, cstr("auto"))) {
+    isAuto = prefersJump = true;
+    usesTrap = canTrap();
+    usesZero = !usesTrap;
   } else {
-    refuse(cstr("BAD_PATCH"), cstr("ZPOLINE_PATCH names no kind of patch"), wanted, cstr("one of auto, zero, jump"));
+    const kinds = cstr("one of auto, zero, jump, trap, zero+trap, jump+trap");
+    refuse(cstr("BAD_PATCH"), cstr("ZPOLINE_PATCH names no kind of patch"), wanted, kinds);
   }
+}
+
+/** Whether any instruction is rewritten at all. */
+// @ts-ignore: decorator
+@inline
+export function rewrites(): bool {
+  return usesZero || prefersJump;
+}
+
+/** Page 0 cannot be had. */
+export function withoutZero(): void {
+  usesZero = false;
+}
+
+/** The kernel has refused to trap. */
+export function withoutTrap(): void {
+  usesTrap = false;
 }

@@ -20,6 +20,7 @@ import { Image } from "./elf";
 import { isExcluded } from "./exclude";
 import { needsSymbols, openImage, sortStarts } from "./functions";
 import { Insn } from "./insn";
+import { rewrites, usesTrap } from "./kinds";
 import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
@@ -73,13 +74,14 @@ export function rewriteAll(): void {
  * file; else the program may have written there before.
  */
 export function mappedExecutable(address: usize, length: usize, mapped: bool): void {
+  if (!rewrites()) return;
   rewriteRange(readMaps(), address, (address + length + 4095) & PAGE_MASK, mapped);
 }
 
 /** `list` is a Maps, freed here, or 0. */
 function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
   if (!list) {
-    recordGap(GAP_UNPATCHED_SITE, low, cstr("/proc/self/maps cannot be read"), 30);
+    if (!usesTrap) recordGap(GAP_UNPATCHED_SITE, low, cstr("/proc/self/maps cannot be read"), 30);
     return;
   }
   const maps = changetype<Maps>(list);
@@ -92,7 +94,7 @@ function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
     if (mapping.end <= low || mapping.start >= high) continue;
     if (!(mapping.protection & PROT_EXEC) || !isForeign(mapping)) continue;
     if (isExcluded(mapping.name, <usize>mapping.nameLength)) {
-      recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
+      if (!usesTrap) recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
       continue;
     }
     if (mayChange(mapping)) reportJit(mapping.start, mapping.name, <u32>mapping.nameLength);
@@ -119,7 +121,7 @@ function isForeign(mapping: Mapping): bool {
 
 /** Once: code may be made there that nobody looks at. */
 function reportJit(address: usize, detail: usize, length: u32): void {
-  if (reportedJit) return;
+  if (reportedJit || usesTrap) return;
   reportedJit = true;
   recordGap(GAP_JIT, address, detail, length);
 }

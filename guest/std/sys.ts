@@ -62,6 +62,7 @@ export const AT_FDCWD: u64 = <u64>-100;
 export const CLONE_VM: u64 = 0x100;
 export const CLONE_SIGHAND: u64 = 0x800;
 export const CLONE_VFORK: u64 = 0x4000;
+export const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 export const SIGCHLD: u64 = 17;
 export const ARCH_SET_GS: u64 = 0x1001;
 export const PR_SET_TSC: u64 = 26;

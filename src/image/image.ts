@@ -7,6 +7,7 @@ import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
 import { pointerUnit } from "./pointers.ts";
 import { entryStub } from "./stubs.ts";
+import { trapStub } from "./trap-stub.ts";
 
 export const LIBRARY_NAME = "libzpoline.so";
 
@@ -14,7 +15,7 @@ const INT3 = 0xcc;
 /** Most bytes of the program's stack that a hook may take, below the frame of the entry stub. */
 const MAX_STACK = 2048;
 
-/** Where the code of the guest begins, behind the stubs. */
+/** Where the code begins whose calls are our own, behind the stubs that make those of the program. */
 const guestText: ObjectFile = { code: [{ name: "zp_guest_text", bytes: Uint8Array.of(INT3), relocs: [] }], data: [] };
 
 export interface Library {
@@ -26,7 +27,7 @@ export interface Library {
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
   const bytes = writeSharedObject(
-    [entryStub(), landingStub(), pointerUnit(), hookStub(), guestText, guest.object, imageMemory()],
+    [entryStub(), landingStub(), pointerUnit(), hookStub(), guestText, trapStub(), guest.object, imageMemory()],
     {
       soname: LIBRARY_NAME,
       init: ["on_load"],

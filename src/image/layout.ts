@@ -220,6 +220,8 @@ export const GAP_RING_OVERFLOW = 5;
 export const GAP_EXEC_UNHOOKED = 6;
 /** The program wanted the gs base for itself. */
 export const GAP_GS_BASE = 7;
+/** System calls from code that was not rewritten are not seen: Syscall User Dispatch cannot be had, or was refused. */
+export const GAP_NO_TRAP = 30;
 /** A system call was made inside of the C hook, or by a signal handler that had interrupted it. */
 export const GAP_HOOK_REENTERED = 20;
 /** The C hook crashed, and the program went on without it. */
@@ -306,6 +308,15 @@ export const POINTER_IOVEC = 5;
 export const POINTER_MSGHDR = 6;
 /** This and more: as POINTER_REQUIRED, a path, which may be missing when that argument (0…5) has AT_EMPTY_PATH. */
 export const POINTER_EMPTY_PATH = 8;
+
+// ── The trap: SIGSYS of Syscall User Dispatch ────────────────────────────────────────────────────────────────────────
+export const SIGSYS = 31;
+/** si_code of a call from outside of our text (asm-generic/siginfo.h). */
+export const SYS_USER_DISPATCH = 2;
+/** Words of `zp_trapped`; a power of two. */
+export const TRAP_CACHE = 4096;
+// ucontext_t (asm/ucontext.h, asm/sigcontext.h).
+export const UC_RIP = 168;
 
 // ── The sled at VA 0 ─────────────────────────────────────────────────────────────────────────────────────────────────
 // Page 0 repeats `e9 90 90 90 XX`. Landing at offset 5k is `jmp rel32`; at 5k+1…3 it is nops, then XX as a prefix that a

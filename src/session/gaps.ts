@@ -12,6 +12,7 @@ export type GapKind =
   | "excluded"
   | "hook-reentered"
   | "hook-crashed"
+  | "no-trap"
   | "not-hooked"
   | "untraced-child"
   | "still-running"
@@ -37,6 +38,7 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
   [L.GAP_EXEC_UNHOOKED]: "exec-unhooked",
   [L.GAP_GS_BASE]: "gs-base",
   [L.GAP_EXCLUDED]: "excluded",
+  [L.GAP_NO_TRAP]: "no-trap",
   [L.GAP_HOOK_REENTERED]: "hook-reentered",
   [L.GAP_HOOK_CRASHED]: "hook-crashed",
 };
@@ -54,6 +56,7 @@ export const TEXT_OF: Readonly<Record<GapKind, string>> = {
   "hook-reentered":
     "the C hook was left out of calls made inside of it, or by a signal handler that had interrupted it",
   "hook-crashed": "the C hook crashed, and the program went on without it",
+  "no-trap": "the kernel did not let calls be trapped that were not rewritten",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
   "still-running": "the wait for the processes that outlive the program was cut short by a signal",

@@ -38,7 +38,7 @@ const LIFE: readonly number[] = [
   NUMBERS.exit_group,
 ];
 
-export const PATCH_CHOICES = ["auto", "zero", "jump"] as const;
+export const PATCH_CHOICES = ["auto", "zero", "jump", "trap", "zero+trap", "jump+trap"] as const;
 export type PatchChoice = (typeof PATCH_CHOICES)[number];
 
 export interface SessionOptions {
@@ -81,7 +81,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "zero" } = options;
   const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
-  if (patch === "zero") requireAddressZero();
+  if (patch.startsWith("zero")) requireAddressZero();
   removeStale(os.tmpdir());
   const table = captureRows(select === undefined ? undefined : new Set([...select, ...LIFE]));
   const ring = Ring.create({ table, dataLimit: options.dataLimit ?? DEFAULT_DATA_LIMIT });

@@ -1,0 +1,52 @@
+/**
+ * What `zp_sigsys` (src/image/trap-stub.ts) does not do itself. Who runs this: any thread, in the handler of SIGSYS, all
+ * signals blocked, on whatever stack the kernel has chosen; everything it needs is in the signal frame.
+ */
+import { SIGSYS, SYS_USER_DISPATCH, UC_RIP } from "../../src/image/layout";
+import { auditTrap } from "../audit/sites";
+import { currentThread } from "../process/thread";
+import { syscall6 } from "../std/raw";
+import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
+import { remember } from "./sites";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_jump_entry")
+declare function zp_jump_entry(): usize;
+
+/** siginfo_t of SIGSYS (asm-generic/siginfo.h). */
+// @ts-ignore: decorator
+@unmanaged
+class Info {
+  signal: i32;
+  /** Not 0: made up by ourselves. */
+  errno: i32;
+  code: i32;
+  padding: u32;
+  callAddress: usize;
+  number: i32;
+  arch: u32;
+}
+
+/** linux/audit.h */
+const AUDIT_ARCH_X86_64: u32 = 0xc000003e;
+const SIGSET_SIZE: u64 = 8;
+const defaultAction: usize = memory.data(32, 8);
+
+/** Answers 0, or the handler of the program that is to run in our place. */
+export function on_sigsys(signal: u32, info: usize, context: usize): usize {
+  const told = changetype<Info>(info);
+  if (told.code == <i32>SYS_USER_DISPATCH && !told.errno && told.arch == AUDIT_ARCH_X86_64) {
+    const after = load<usize>(context, UC_RIP);
+    if (remember(after)) auditTrap(after, <u32>told.number);
+    store<usize>(context, zp_jump_entry(), UC_RIP);
+    return 0;
+  }
+  die();
+  return 0;
+}
+
+/** As without us: SIGSYS kills who has no handler for it. It is blocked until this handler returns. */
+function die(): void {
+  syscall6(SYS_RT_SIGACTION, SIGSYS, defaultAction, 0, SIGSET_SIZE, 0, 0);
+  syscall6(SYS_TGKILL, syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0), currentThread().tid, SIGSYS, 0, 0, 0);
+}

@@ -1,0 +1,91 @@
+/**
+ * The handler of SIGSYS, by which the kernel tells of a system call from outside of our text (Syscall User Dispatch:
+ * Documentation/admin-guide/syscall-user-dispatch.rst, kernel/entry/syscall_user_dispatch.c). It makes no call for the
+ * program: it changes the instruction pointer of the interrupted context to `zp_jump_entry`, and returns. So a trapped call
+ * arrives there as one from a jump patch does: the kernel has put the address after the site into rcx already, and all other
+ * registers are the program's.
+ *
+ * Who runs this: any thread, at any stack depth or on its alternate stack, all signals blocked. The fast path reads aligned
+ * words only, because the alignment check (AC) may be on.
+ */
+import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
+import { Assembler, indexed, mem, r8, r11, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
+import { RARE_FLAGS } from "./flags.ts";
+import { STACK_POINTER } from "./frame.ts";
+import { SIGSYS, SYS_USER_DISPATCH, TRAP_CACHE, UC_RIP } from "./layout.ts";
+
+/** rt_sigreturn(2) */
+const SIGRETURN = 15;
+/** AUDIT_ARCH_X86_64 (linux/audit.h), as a sign-extended immediate. */
+const ARCH_X86_64 = 0xc000003e - 2 ** 32;
+
+// siginfo_t of SIGSYS (asm-generic/siginfo.h): the first quadword is si_signo, si_errno.
+const SI_CODE = 8;
+const SI_ARCH = 28;
+
+/**
+ * With a `si_errno` other than 0 the signal is one that we have made up ourselves (guest/trap/raise.ts). A site that has been
+ * seen before is in a cache, by the last bits of its address; `on_sigsys` looks at everything else.
+ */
+function handler(): CodeUnit {
+  const a = new Assembler();
+  const slow = a.label();
+  const answered = a.label();
+  a.mark("zp_sigsys");
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.cmp(64, mem(rsi), SIGSYS);
+  a.jcc("ne", slow);
+  a.cmp(32, mem(rsi, SI_CODE), SYS_USER_DISPATCH);
+  a.jcc("ne", slow);
+  a.cmp(32, mem(rsi, SI_ARCH), ARCH_X86_64);
+  a.jcc("ne", slow);
+  a.mov(64, rax, mem(rdx, UC_RIP));
+  a.mov(32, rcx, rax);
+  a.and(32, rcx, TRAP_CACHE - 1);
+  a.lea(64, r8, symbol("zp_trapped"));
+  a.cmp(64, rax, indexed(r8, rcx, 8));
+  a.jcc("ne", slow);
+  a.lea(64, rax, symbol("zp_jump_entry"));
+  a.mov(64, mem(rdx, UC_RIP), rax);
+  a.lea(64, rsp, mem(rsp, 8)); // as `ret` to the restorer would leave it, which the processor would not foresee
+  a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+  a.jmp("zp_trap_return");
+
+  // The answer of on_sigsys is the handler of the program that gets the signal, in our place; or 0.
+  a.bind(slow);
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  for (const register of [rdi, rsi, rdx]) a.push(register);
+  a.unwind({ reg: STACK_POINTER, offset: 32 }, []);
+  a.op("pushfq");
+  a.and(32, mem(rsp), ~RARE_FLAGS);
+  a.op("popfq");
+  a.call("on_sigsys");
+  for (const register of [rdx, rsi, rdi]) a.pop(register);
+  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.test(64, rax, rax);
+  a.jcc("e", answered);
+  a.mov(64, r11, rax);
+  a.xor(32, rax, rax);
+  a.jmp(r11);
+  a.bind(answered);
+  a.op("ret");
+  return a.finish("zp_trap_stub", { align: 64 });
+}
+
+/** These very bytes, without unwind rows, are what unwinders and debuggers know the frame of a signal handler by. */
+function restorer(): CodeUnit {
+  const a = new Assembler();
+  a.mark("zp_trap_return");
+  a.bytes(0x48, 0xc7, 0xc0, SIGRETURN, 0, 0, 0); // mov $15, %rax
+  a.op("syscall");
+  return a.finish("zp_trap_restorer", { align: 16 });
+}
+
+export function trapStub(): ObjectFile {
+  return {
+    code: [handler(), restorer()],
+    data: [
+      { name: "zp_trapped", bytes: new Uint8Array(0), size: TRAP_CACHE * 8, align: 64, writable: true, relocs: [] },
+    ],
+  };
+}

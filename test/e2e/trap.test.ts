@@ -1,0 +1,57 @@
+/** Calls that trap: from code that was not rewritten, or made at run time; and the kinds of patch on kernels that cannot trap. */
+import { describe, expect, test } from "vitest";
+import { libraryPath } from "../../src/session/library.ts";
+import { audited } from "./audit.ts";
+import { fixture, run, strace, zpoline } from "./run.ts";
+
+const jit = fixture("jit.c");
+const plain = fixture("plain.c");
+const deny = fixture("deny.c");
+const TRAPS = ["trap", "jump+trap", "zero+trap"] as const;
+const env = { PATH: process.env["PATH"], LD_PRELOAD: libraryPath() };
+
+describe.each(TRAPS)("%s", (patch) => {
+  test.each(["registers.c", "vectors.c", "flags.c", "redzone.c", "jit.c", "threads.c", "processes.c", "altstack.c"])(
+    "%s: as natively",
+    (source) => {
+      const command = [fixture(source)];
+      expect(run(command, { env: { ...env, ZPOLINE_PATCH: patch } })).toEqual(run(command));
+    },
+  );
+
+  test("calls of code made at run time are in the trace, and nothing is missing", () => {
+    const calls = (lines: readonly string[]) =>
+      lines.map((line) => line.replace(/^\d+\s+/, "")).filter((line) => /^get(p?pid|ppid)\(/.test(line));
+    const { stdout, stderr, lines } = zpoline([jit], {}, ["-f", "--patch", patch]);
+    expect(stdout).toBe(run([jit]).stdout);
+    expect(stderr).toBe("");
+    const names = calls(lines).map((line) => line.slice(0, line.indexOf("(")));
+    expect(names.filter((name) => name === "getppid")).toHaveLength(12);
+    expect(names).toEqual(calls(strace([jit]).lines).map((line) => line.slice(0, line.indexOf("("))));
+  });
+
+  test("the audit log tells of each site that trapped once", () => {
+    const { lines } = audited([jit], { ZPOLINE_PATCH: patch });
+    const trapped = lines.filter(({ patch: what }) => what === "trap").map(({ address }) => address);
+    expect(trapped.length).toBeGreaterThan(2);
+    expect(trapped).toEqual([...new Set(trapped)]);
+    expect(lines.filter(({ type }) => type === "gap")).toEqual([]);
+  });
+});
+
+describe("a kernel without Syscall User Dispatch", () => {
+  const denied = (patch: string) =>
+    run([deny, "user-dispatch", "--", plain], { env: { ...env, ZPOLINE_PATCH: patch } });
+
+  test.each(TRAPS)("%s is refused, with what to do", (patch) => {
+    const { stdout, stderr, status } = denied(patch);
+    expect({ stdout, status }).toEqual({ stdout: "", status: 125 });
+    expect(stderr).toMatch(
+      /^zpoline: this process cannot trap system calls \(NO_TRAP\)\n {2}cause: .*\n {2}fix: .*\n$/,
+    );
+  });
+
+  test("auto does without", () => {
+    expect(denied("auto")).toEqual(run([plain]));
+  });
+});

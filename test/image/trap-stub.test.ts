@@ -1,0 +1,50 @@
+import { Decoder, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
+import { expect, test } from "vitest";
+import { link } from "../../src/compiler/link.ts";
+import { trapStub } from "../../src/image/trap-stub.ts";
+
+const others = {
+  code: ["on_sigsys", "zp_jump_entry"].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
+  data: [],
+};
+const stub = trapStub();
+const image = link([stub, others], { base: 0x10000 });
+
+function disassemble(unit: string): { text: string; mnemonic: Mnemonic }[] {
+  const { address, size } = image.symbols.get(unit)!;
+  const { text } = image.regions;
+  const decoder = new Decoder(64, text.bytes.subarray(address - text.address, address + size - text.address), 0);
+  decoder.ip = BigInt(address);
+  const formatter = new Formatter(FormatterSyntax.Intel);
+  const lines = [];
+  while (decoder.canDecode) {
+    const instruction = decoder.decode();
+    lines.push({ text: formatter.format(instruction), mnemonic: instruction.mnemonic });
+    instruction.free();
+  }
+  formatter.free();
+  decoder.free();
+  expect(lines.filter(({ mnemonic }) => mnemonic === Mnemonic.INVALID)).toEqual([]);
+  return lines;
+}
+
+test("the way of a known site writes one word, the instruction pointer of the context, and calls nothing", () => {
+  const lines = disassemble("zp_trap_stub").map(({ text }) => text);
+  const end = lines.findIndex((line) => line.startsWith("jmp"));
+  const fast = lines.slice(0, end);
+  expect(fast.filter((line) => line.startsWith("cmp"))).toEqual([
+    "cmp qword ptr [rsi],1Fh",
+    "cmp dword ptr [rsi+8],2",
+    "cmp dword ptr [rsi+1Ch],0C000003Eh",
+    "cmp rax,[r8+rcx*8]",
+  ]);
+  expect(fast.filter((line) => /^mov .*\],/.test(line))).toEqual(["mov [rdx+0A8h],rax"]);
+  expect(fast.filter((line) => /^(call|push|pop)/.test(line))).toEqual([]);
+  expect(fast.at(-1)).toBe("lea rsp,[rsp+8]");
+  expect(lines[end]).toContain(image.symbols.get("zp_trap_return")!.address.toString(16).toUpperCase());
+});
+
+test("the restorer is what unwinders know, and has no rows of its own", () => {
+  expect(disassemble("zp_trap_restorer").map(({ text }) => text)).toEqual(["mov rax,0Fh", "syscall"]);
+  expect(stub.code.map(({ unwind }) => (unwind ?? []).length > 0)).toEqual([true, false]);
+});
