@@ -2,7 +2,7 @@
  * Which kinds of patch this process uses, as ZPOLINE_PATCH asks (docs/mechanisms.md). Decided at start-up, never changed
  * afterwards.
  */
-import { PATCHES_JUMP, PATCHES_ZERO } from "../../src/image/layout";
+import { PATCHES_JUMP, PATCHES_TRAP, PATCHES_ZERO } from "../../src/image/layout";
 import { PATCH, valueOf } from "../process/environment";
 import { sameString } from "../std/bytes";
 import { cstr } from "../std/cstr";
@@ -20,7 +20,8 @@ export let isAuto: bool = false;
 
 /** PATCHES_* bits, for those who report. */
 export function patchesInUse(): u32 {
-  return (usesZero ? <u32>PATCHES_ZERO : 0) | (prefersJump ? <u32>PATCHES_JUMP : 0);
+  const patches = (usesZero ? <u32>PATCHES_ZERO : 0) | (prefersJump ? <u32>PATCHES_JUMP : 0);
+  return patches | (usesTrap ? <u32>PATCHES_TRAP : 0);
 }
 
 /** One thread, nothing rewritten yet. Without the variable: as in the C zpoline. */

@@ -36,6 +36,7 @@ describe.each(TRAPS)("%s", (patch) => {
     expect(trapped.length).toBeGreaterThan(2);
     expect(trapped).toEqual([...new Set(trapped)]);
     expect(lines.filter(({ type }) => type === "gap")).toEqual([]);
+    expect(lines[0]).toMatchObject({ type: "start", patches: patch });
   });
 });
 
