@@ -6,10 +6,11 @@
  * the kernel as they are. SIG_IGN goes there, too: it outlives exec. In a child that shares memory but not handlers
  * (vfork), nothing of this holds: what it sets is its own.
  */
-import { VERDICT_CALL } from "../../src/image/layout";
+import { VERDICT_CALL, VERDICT_SKIP } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { currentThread } from "../process/thread";
 import { readable } from "../record/memory";
+import { changeAction } from "../signal/action";
 import { syscall6 } from "../std/raw";
 import { SYS_RT_SIGACTION, SYS_SIGALTSTACK } from "../std/sys";
 import { answer } from "./next";
@@ -100,7 +101,10 @@ function sigaction(signal: u32, action: usize, old: usize): i64 {
  */
 export function setAction(f: Frame): u32 {
   const signal = <u32>f.a0;
-  if (f.a0 >= MOST || !isWatched(signal) || f.a3 != MASK_SIZE || currentThread().ownHandlers) return VERDICT_CALL;
+  if (f.a0 >= MOST || !isWatched(signal) || f.a3 != MASK_SIZE || currentThread().ownHandlers) {
+    changeAction(f);
+    return VERDICT_SKIP;
+  }
   const wanted = <usize>f.a1;
   const old = <usize>f.a2;
   if (wanted && !readable(wanted, offsetof<Action>())) return VERDICT_CALL; // the kernel will say EFAULT

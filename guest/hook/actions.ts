@@ -71,6 +71,7 @@ const SPECIAL: StaticArray<u64> = [
   SYS_CLONE3,
   SYS_FORK,
   SYS_VFORK,
+  SYS_RT_SIGACTION,
   SYS_RT_SIGRETURN,
   SYS_EXECVE,
   SYS_EXECVEAT,
@@ -90,7 +91,7 @@ const SPECIAL: StaticArray<u64> = [
   SYS_SHMDT,
   SYS_IO_URING_SETUP,
 ];
-const SPECIAL_COUNT: u32 = 22;
+const SPECIAL_COUNT: u32 = 23;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
@@ -115,7 +116,6 @@ export function actionsForHook(): void {
   for (let nr: u64 = 0; nr <= <u64>ACTION_NUMBERS; nr++) {
     if (nr != SYS_RT_SIGRETURN) mark(nr, ACTION_HOOK);
   }
-  mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
   mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
 }
 

@@ -32,7 +32,8 @@ import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
-import { afterMask, beforeMask, keepAction } from "../trap/mask";
+import { changeAction } from "../signal/action";
+import { afterMask, beforeMask } from "../trap/mask";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import {
@@ -131,6 +132,11 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     return VERDICT_SKIP;
   }
   if (nr == SYS_RT_SIGRETURN) return VERDICT_RAW;
+  if (nr == SYS_RT_SIGACTION) {
+    changeAction(f);
+    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
+    return VERDICT_SKIP;
+  }
   if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
     releaseChunk();
     beforeExec(f);
@@ -146,7 +152,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     retireBlock(currentThread()); // a process that shares our memory goes on
     return VERDICT_CALL;
   }
-  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : nr == SYS_RT_SIGACTION ? keepAction(f) : keepOurs(f)) {
+  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : keepOurs(f)) {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }

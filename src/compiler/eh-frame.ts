@@ -5,7 +5,8 @@
 import { ByteWriter } from "../elf/bytes.ts";
 import { ZpolineError } from "../errors.ts";
 import type { PlacedCode } from "./link.ts";
-import type { UnwindRow } from "./object.ts";
+import type { ContextRow, UnwindRow } from "./object.ts";
+import * as uc from "./ucontext.ts";
 
 const DW_EH_PE_udata4 = 0x03;
 const DW_EH_PE_sdata4 = 0x0b;
@@ -19,14 +20,39 @@ const DW_CFA_advance_loc4 = 0x04;
 const DW_CFA_def_cfa = 0x0c;
 const DW_CFA_def_cfa_register = 0x0d;
 const DW_CFA_def_cfa_offset = 0x0e;
+const DW_CFA_def_cfa_expression = 0x0f;
+const DW_CFA_expression = 0x10;
 const DW_CFA_offset_extended_sf = 0x11;
 const DW_CFA_advance_loc = 0x40;
 const DW_CFA_offset = 0x80;
 const DW_CFA_restore = 0xc0;
 
+const DW_OP_deref = 0x06;
+const DW_OP_breg7 = 0x77;
+
 const RSP = 7;
 const RETURN_ADDRESS = 16;
 const DATA_ALIGN = -8;
+
+/** Where a struct ucontext has the registers but rsp, by DWARF number: 0 to 15, then the instruction pointer. */
+const IN_CONTEXT: readonly (readonly [register: number, offset: number])[] = [
+  [0, uc.UC_RAX],
+  [1, uc.UC_RDX],
+  [2, uc.UC_RCX],
+  [3, uc.UC_RBX],
+  [4, uc.UC_RSI],
+  [5, uc.UC_RDI],
+  [6, uc.UC_RBP],
+  [8, uc.UC_R8],
+  [9, uc.UC_R9],
+  [10, uc.UC_R10],
+  [11, uc.UC_R11],
+  [12, uc.UC_R12],
+  [13, uc.UC_R13],
+  [14, uc.UC_R14],
+  [15, uc.UC_R15],
+  [RETURN_ADDRESS, uc.UC_RIP],
+];
 
 /** At the entry of a function: the caller's stack pointer is rsp + 8, and no register is saved. */
 const ENTRY: UnwindRow = { at: 0, cfa: { reg: RSP, offset: 8 }, saved: [] };
@@ -45,7 +71,7 @@ export interface EhFrame {
 
 /** Whether the unit says how to unwind it. */
 export function isUnwindable({ unit }: PlacedCode): boolean {
-  return unit.unwind !== undefined && unit.bytes.length > 0;
+  return (unit.unwind ?? unit.contexts) !== undefined && unit.bytes.length > 0;
 }
 
 /**
@@ -57,7 +83,7 @@ export function ehFrame(code: readonly PlacedCode[], address: number): EhFrame {
   const index: FrameIndexEntry[] = [];
   const commons = new Map<boolean, number>();
   for (const { unit, address: start } of code.filter(isUnwindable)) {
-    const isSignalFrame = unit.signalFrame === true;
+    const isSignalFrame = unit.signalFrame === true || unit.contexts !== undefined;
     let common = commons.get(isSignalFrame);
     if (common === undefined) {
       common = out.length;
@@ -69,7 +95,8 @@ export function ehFrame(code: readonly PlacedCode[], address: number): EhFrame {
     out.u32(out.length - common);
     out.u32(start - (address + out.length)).u32(unit.bytes.length);
     out.uleb(0);
-    putRows(out, unit.name, unit.unwind ?? []);
+    if (unit.contexts === undefined) putRows(out, unit.name, unit.unwind ?? []);
+    else putContexts(out, unit.contexts);
     closeEntry(out, length);
   }
   out.u32(0);
@@ -114,6 +141,33 @@ function putRows(out: ByteWriter, name: string, rows: readonly UnwindRow[]): voi
     putSaved(out, name, current.saved, row.saved);
     current = row;
   }
+}
+
+/** As glibc describes __restore_rt (sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c): the CFA is the interrupted rsp. */
+function putContexts(out: ByteWriter, rows: readonly ContextRow[]): void {
+  let at = 0;
+  for (const row of rows) {
+    putAdvance(out, row.at - at);
+    out.u8(DW_CFA_def_cfa_expression);
+    putBlock(out, (block) =>
+      block
+        .u8(DW_OP_breg7)
+        .sleb(row.offset + uc.UC_RSP)
+        .u8(DW_OP_deref),
+    );
+    for (const [register, offset] of IN_CONTEXT) {
+      out.u8(DW_CFA_expression).uleb(register);
+      putBlock(out, (block) => block.u8(DW_OP_breg7).sleb(row.offset + offset));
+    }
+    at = row.at;
+  }
+}
+
+function putBlock(out: ByteWriter, put: (block: ByteWriter) => void): void {
+  const block = new ByteWriter();
+  put(block);
+  const bytes = block.finish();
+  out.uleb(bytes.length).bytes([...bytes]);
 }
 
 function putAdvance(out: ByteWriter, distance: number): void {

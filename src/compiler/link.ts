@@ -185,8 +185,8 @@ function place(start: number, units: readonly (CodeUnit | DataUnit)[]): Placemen
   return { address: pieces[0]?.address ?? start, align: greatest, end, pieces };
 }
 
-function checkRows({ name, bytes, lines = [], unwind = [] }: CodeUnit): void {
-  for (const [what, rows] of Object.entries({ line: lines, unwind })) {
+function checkRows({ name, bytes, lines = [], unwind = [], contexts = [] }: CodeUnit): void {
+  for (const [what, rows] of Object.entries({ line: lines, unwind, context: contexts })) {
     rows.reduce((last, { at }) => {
       if (at < last || at > bytes.length) throw badUnit(name, `${what} row at ${at} is out of order`);
       return at;

@@ -27,6 +27,15 @@ export interface UnwindRow {
   readonly saved: readonly (readonly [reg: number, offset: number])[];
 }
 
+/**
+ * Unwind information of code that runs as the handler of a signal: from `at` on, all registers of the interrupted code lie
+ * in the struct ucontext (ucontext.ts) at rsp + `offset`.
+ */
+export interface ContextRow {
+  readonly at: number;
+  readonly offset: number;
+}
+
 /** A type as debuggers see it. Values of a class are pointers to it. */
 export type DebugType =
   | { readonly kind: "number"; readonly size: number; readonly encoding: "signed" | "unsigned" | "boolean" }
@@ -68,6 +77,8 @@ export interface CodeUnit {
   readonly marks?: Readonly<Record<string, number>>;
   readonly lines?: readonly LineRow[];
   readonly unwind?: readonly UnwindRow[];
+  /** In place of `unwind`, in a handler of signals: a signal frame from the first instruction to the last. */
+  readonly contexts?: readonly ContextRow[];
   /** The frame interrupts the caller at any instruction (DWARF augmentation "S"). */
   readonly signalFrame?: boolean;
   /** Most bytes of stack used below the return address, callees included, where known. */

@@ -4,7 +4,7 @@
  * (compiled code has none of them), and no string instruction.
  */
 import { ByteWriter } from "../elf/bytes.ts";
-import type { CodeUnit, LineRow, Reloc, UnwindRow } from "./object.ts";
+import type { CodeUnit, ContextRow, LineRow, Reloc, UnwindRow } from "./object.ts";
 import { CONDITIONS, type Cond, type Label, type Mem, type Reg, type Width } from "./operands.ts";
 import { ALIGN_RAW, type Align, BRANCH_RAW, type Branch, relax } from "./relax.ts";
 
@@ -132,6 +132,7 @@ export class Assembler {
   readonly #marks: (readonly [string, number])[] = [];
   readonly #lines: LineRow[] = [];
   readonly #unwind: UnwindRow[] = [];
+  readonly #contexts: ContextRow[] = [];
   #place: ((raw: number) => number) | undefined;
 
   // ── Places and rows ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,6 +163,11 @@ export class Assembler {
   /** From here on the caller's frame is found like this (see `UnwindRow`). */
   unwind(cfa: UnwindRow["cfa"], saved: UnwindRow["saved"]): void {
     this.#unwind.push({ at: this.#out.length, cfa, saved });
+  }
+
+  /** From here on the interrupted registers lie in the context at rsp + `offset` (see `ContextRow`). */
+  context(offset: number): void {
+    this.#contexts.push({ at: this.#out.length, offset });
   }
 
   /** Final offset of a bound label; only after `finish`. */
@@ -600,6 +606,7 @@ export class Assembler {
       marks: Object.fromEntries(this.#marks.map(([mark, at]) => [mark, place(at)])),
       lines: this.#lines.map((row) => ({ ...row, at: place(row.at) })),
       unwind: this.#unwind.map((row) => ({ ...row, at: place(row.at) })),
+      ...(this.#contexts.length > 0 && { contexts: this.#contexts.map((row) => ({ ...row, at: place(row.at) })) }),
       ...options,
     };
   }

@@ -6,6 +6,7 @@ import { hookStub } from "./hook-stub.ts";
 import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
 import { pointerUnit } from "./pointers.ts";
+import { signalStub } from "./signal-stub.ts";
 import { entryStub } from "./stubs.ts";
 import { trapStub } from "./trap-stub.ts";
 
@@ -27,7 +28,17 @@ export interface Library {
 export async function buildLibrary(entry: string, root: string): Promise<Library> {
   const guest = await compileGuest({ entry, root, maxStack: MAX_STACK });
   const bytes = writeSharedObject(
-    [entryStub(), landingStub(), pointerUnit(), hookStub(), guestText, trapStub(), guest.object, imageMemory()],
+    [
+      entryStub(),
+      landingStub(),
+      pointerUnit(),
+      hookStub(),
+      signalStub(),
+      guestText,
+      trapStub(),
+      guest.object,
+      imageMemory(),
+    ],
     {
       soname: LIBRARY_NAME,
       init: ["on_load"],

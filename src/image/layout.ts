@@ -81,6 +81,14 @@ export const CANCEL_IP = -24;
 export const CANCEL_NR = -32;
 export const CANCEL_TSC = -40;
 
+// ── An interned signal action (guest/signal/interned.ts) ─────────────────────────────────────────────────────────────
+/** Its own address. */
+export const INTERNED_SELF = 0;
+export const INTERNED_HANDLER = 8;
+export const INTERNED_RESTORER = 24;
+/** Bytes of a chunk of them. */
+export const INTERNED_SIZE = 8192;
+
 // ── A level: what the stub keeps on the stack of a C hook, per call. Aligned to 64 bytes; the hook's stack lies below ──
 /** A copy of the frame. */
 export const LEVEL_FRAME = 0;

@@ -30,7 +30,20 @@ export async function loadGuest(...entries: string[]): Promise<GuestModule> {
   const { error, stderr } = await asc.main(
     [
       ...entries,
-      ...["--baseDir", root, "--outFile", "guest.wasm", "-O3", "--runtime", "stub", "--noAssert", "--use", "abort="],
+      ...[
+        "--baseDir",
+        root,
+        "--outFile",
+        "guest.wasm",
+        "-O3",
+        "--runtime",
+        "stub",
+        "--noAssert",
+        "--use",
+        "abort=",
+        "--enable",
+        "threads",
+      ],
     ],
     {
       writeFile: (_name: string, contents: Uint8Array | string) => {

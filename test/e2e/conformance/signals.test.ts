@@ -7,6 +7,12 @@ sameAsNatively([
   { name: "SIGSYS: handled, sent, blocked by sa_mask, fatal", source: "sigsys.c" },
   { name: "siglongjmp out of a handler that interrupted a call, 3000 times", source: "longjmp.c" },
   { name: "a signal every 100 µs whose handler walks the stack", source: "storm.c" },
+  {
+    name: "rt_sigaction: every signal, flag and bad argument",
+    source: "sigactions.c",
+    flags: ["-no-pie"],
+    notWithHook: true,
+  },
   { name: "EINTR, SA_RESTART, registers in the handler", source: "interrupted.c" },
   { name: "the same with musl", source: "interrupted.c", compiler: "musl-gcc" },
 ]);

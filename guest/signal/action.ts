@@ -1,0 +1,95 @@
+/**
+ * rt_sigaction of the program: for each of its handlers the kernel gets the trampoline `zp_signal`
+ * (src/image/signal-stub.ts), with the program's flags and mask, and an interned action (interned.ts) as the restorer. What
+ * the kernel tells of an action is told the program as it has set it. SIG_DFL and SIG_IGN stay what they are.
+ *
+ * Code that is not hooked (the C library of a C hook) may read our trampoline as the action of a signal, and set it again
+ * with a restorer of its own: then the last handler of the signal that was set here is called.
+ */
+import { INTERNED_SIZE } from "../../src/image/layout";
+import { Frame, scratchOf } from "../hook/frame";
+import { own } from "../process/own";
+import { currentThread } from "../process/thread";
+import { readable } from "../record/memory";
+import { syscall6 } from "../std/raw";
+import { usesTrap } from "../rewrite/kinds";
+import { Action, bitOf, SIG_IGN, SIGNALS, SIGSET_SIZE, SIGSYS } from "../std/signals";
+import { failed, mapPages, SYS_RT_SIGACTION } from "../std/sys";
+import { intern, Interned, isInterned, linkChunk } from "./interned";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_signal")
+declare function zp_signal(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_interned")
+declare function zp_interned(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_last_actions")
+declare function zp_last_actions(): usize;
+
+/** Makes the call; `f.result` is the answer. Arguments that are no good are the kernel's to refuse. */
+export function changeAction(f: Frame): void {
+  const signal = <u32>f.a0;
+  let action = <usize>f.a1;
+  const old = <usize>f.a2;
+  if (usesTrap && signal == SIGSYS) {
+    if (old && readable(old, offsetof<Action>())) memory.fill(old, 0, offsetof<Action>());
+    f.result = 0;
+    return;
+  }
+  if (action && f.a3 == SIGSET_SIZE && readable(action, offsetof<Action>())) {
+    memory.copy(scratchOf(f), action, offsetof<Action>());
+    action = scratchOf(f);
+    throughTrampoline(signal, changetype<Action>(action));
+  }
+  const result = syscall6(SYS_RT_SIGACTION, f.a0, action, old, f.a3, 0, 0);
+  if (result == 0 && old) tellAction(signal, changetype<Action>(old));
+  f.result = result;
+}
+
+/** Without memory the kernel gets the program's own handler. */
+function throughTrampoline(signal: u32, action: Action): void {
+  if (action.handler <= SIG_IGN || signal >= SIGNALS) return;
+  const flags = action.flags;
+  const mask = action.mask;
+  const hidden: u64 = usesTrap ? bitOf(SIGSYS) : 0;
+  action.flags = 0; // the kernel keeps them, and the mask but for that of SIGSYS
+  action.mask = mask & hidden;
+  const interned = internAction(action);
+  action.flags = flags;
+  action.mask = mask & ~hidden;
+  if (!interned) return;
+  if (!currentThread().ownHandlers) store<usize>(lastAction(signal), interned);
+  action.handler = zp_signal();
+  action.restorer = interned;
+}
+
+/** 0 when there is no memory. */
+function internAction(action: Action): usize {
+  const interned = intern(zp_interned(), action);
+  if (interned) return interned;
+  const pages = mapPages(INTERNED_SIZE);
+  if (failed(pages)) return 0;
+  own(<usize>pages, INTERNED_SIZE);
+  linkChunk(zp_interned(), <usize>pages);
+  return intern(zp_interned(), action);
+}
+
+// @ts-ignore: decorator
+@inline
+function lastAction(signal: u32): usize {
+  return zp_last_actions() + (<usize>signal << 3);
+}
+
+/** What the kernel has told of an action becomes what the program has set. A handler that was reset leaves its restorer. */
+function tellAction(signal: u32, told: Action): void {
+  const calls = told.handler == zp_signal();
+  if (isInterned(zp_interned(), told.restorer)) {
+    const interned = changetype<Interned>(told.restorer);
+    if (calls) told.handler = interned.handler;
+    told.restorer = interned.restorer;
+    told.mask |= interned.mask;
+  } else if (calls && load<usize>(lastAction(signal))) {
+    told.handler = changetype<Interned>(load<usize>(lastAction(signal))).handler;
+  }
+}
