@@ -15,11 +15,13 @@ export {
   PATCH_NONE,
   PATCH_ZERO,
   WHY_ANY_NUMBER,
-  WHY_CANCELLATION,
   WHY_ANY_NUMBER_NO_ROOM,
+  WHY_CANCELLATION,
+  WHY_NO_WINDOW,
   WHY_RED_ZONE,
   WHY_RED_ZONE_CALL,
   WHY_RED_ZONE_NO_ROOM,
+  WHY_SIGRETURN,
   WHY_SYSENTER,
   WHY_UNSURE,
   WHY_USUAL,
@@ -37,15 +39,15 @@ export {
 
 /** As in rewrite.ts: so many sites and possible sites of a mapping are kept, with so much memory for the search. */
 export const MOST_SITES: u32 = 1 << 17;
-const SCRATCH: usize = 1 << 16;
+const SCRATCH: usize = 1 << 17;
 
-// What lies behind the static data: image, instruction, plan, scratch memory, sites; then room for files.
+// What lies behind the static data: image, instruction, scratch memory, sites, plans; then room for files.
 const IMAGE: usize = (__heap_base + 4095) & ~4095;
 const INSN: usize = IMAGE + ((offsetof<Image>() + 7) & ~7);
-const PLAN: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
-const WORK: usize = PLAN + ((offsetof<Plan>() + 7) & ~7);
+const WORK: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
 const SITES: usize = WORK + SCRATCH;
-const FILES: usize = (SITES + (<usize>MOST_SITES + 1) * offsetof<Site>() + 0xffff) & ~0xffff;
+const PLANS: usize = (SITES + (<usize>MOST_SITES + 1) * offsetof<Site>() + 7) & ~7;
+const FILES: usize = (PLANS + (<usize>MOST_SITES + 1) * offsetof<Plan>() + 0xffff) & ~0xffff;
 const PAGE: u64 = 65536;
 
 const PHDR_SIZE: usize = 56;
@@ -84,15 +86,24 @@ export function open(base: usize, size: usize, low: usize, first: usize): void {
 
 let pairs: u32 = 0;
 
-/** Number of sites and possible sites in [start, end); the first MOST_SITES of them can be asked for. */
-export function find(start: usize, end: usize): u32 {
+/**
+ * Number of sites and possible sites in [start, end); the first MOST_SITES of them can be asked for. `prefersJump`: as in
+ * planPatch.
+ */
+export function find(start: usize, end: usize, prefersJump: bool): u32 {
   const search = beginSearch(changetype<Image>(IMAGE), start, end, WORK, SCRATCH);
   let count: u32 = 0;
   pairs = 0;
   // The find behind the last one that is kept is written where it is written over.
-  while (nextSite(search, siteAt(count < MOST_SITES ? count : MOST_SITES))) {
-    if (siteAt(count < MOST_SITES ? count : MOST_SITES).verdict == VERDICT_NOT) pairs++;
-    else count++;
+  let site = siteAt(0);
+  while (nextSite(search, site)) {
+    if (site.verdict == VERDICT_NOT) {
+      pairs++;
+      continue;
+    }
+    planPatch(planAt(count < MOST_SITES ? count : MOST_SITES), search, site, prefersJump);
+    count++;
+    site = siteAt(count < MOST_SITES ? count : MOST_SITES);
   }
   return count;
 }
@@ -129,16 +140,28 @@ export function reasonOf(index: u32): u32 {
   return siteAt(index).reason;
 }
 
-/** PATCH_*; then `whyPlanned` tells why. */
-export function plan(index: u32): u32 {
-  const plan = changetype<Plan>(PLAN);
-  planPatch(plan, siteAt(index), changetype<Insn>(INSN));
-  return plan.patch;
+// @ts-ignore: decorator
+@inline
+function planAt(index: u32): Plan {
+  return changetype<Plan>(PLANS + <usize>index * offsetof<Plan>());
 }
 
-/** WHY_* of the last plan. */
-export function whyPlanned(): u32 {
-  return changetype<Plan>(PLAN).why;
+/** PATCH_*. */
+export function patchOf(index: u32): u32 {
+  return planAt(index).patch;
+}
+
+/** WHY_*. */
+export function whyOf(index: u32): u32 {
+  return planAt(index).why;
+}
+
+/** Bytes before and behind the site that the window of a jump has. */
+export function beforeOf(index: u32): u32 {
+  return planAt(index).before;
+}
+export function afterOf(index: u32): u32 {
+  return planAt(index).after;
 }
 
 /** Length of the instruction at `address`, of which nothing from `end` on belongs to it; 0 when there is none. */

@@ -1,5 +1,5 @@
 /** Lines of the audit log about sites and the objects that they lie in. */
-import { Entry, patchOf, whyOf } from "../rewrite/list";
+import { Entry } from "../rewrite/list";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps } from "../rewrite/maps";
 import {
   PATCH_JUMP,
@@ -7,9 +7,11 @@ import {
   WHY_ANY_NUMBER,
   WHY_ANY_NUMBER_NO_ROOM,
   WHY_CANCELLATION,
+  WHY_NO_WINDOW,
   WHY_RED_ZONE,
   WHY_RED_ZONE_CALL,
   WHY_RED_ZONE_NO_ROOM,
+  WHY_SIGRETURN,
   WHY_SYSENTER,
   WHY_USUAL,
 } from "../rewrite/plan";
@@ -19,7 +21,7 @@ import { AuditLog, beginLine, closeAudit, endLine, nameField, numberField, openA
 
 /** As in src/scan/reasons.ts; 0 for the usual site. */
 function planReason(entry: Entry): usize {
-  switch (whyOf(entry)) {
+  switch (<u32>entry.why) {
     case <u32>WHY_USUAL:
       return 0;
     case <u32>WHY_SYSENTER:
@@ -36,8 +38,12 @@ function planReason(entry: Entry): usize {
       return cstr("any-number-no-room");
     case <u32>WHY_CANCELLATION:
       return cstr("cancellation");
+    case <u32>WHY_SIGRETURN:
+      return cstr("sigreturn");
+    case <u32>WHY_NO_WINDOW:
+      return cstr("no-window");
     default:
-      return doubt(entry.detail);
+      return doubt(entry.doubt);
   }
 }
 
@@ -58,8 +64,7 @@ function doubt(reason: u32): usize {
 
 /** Why the site has the patch `patch` now, which may be another than was planned. */
 function reasonOf(entry: Entry, patch: u32): usize {
-  const planned = patchOf(entry);
-  if (patch == planned) return planReason(entry);
+  if (patch == <u32>entry.patch) return planReason(entry);
   if (patch == <u32>PATCH_ZERO) return cstr("no-stub");
   return cstr("not-written");
 }

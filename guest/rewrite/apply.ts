@@ -6,7 +6,7 @@ import { recordGap } from "../record/record";
 import { addJump } from "./jump";
 import { usesTrap, usesZero } from "./kinds";
 import { addKnownSite, openSites } from "./known";
-import { Entry, entryAt, isData, mayCall, patchOf, PlanList } from "./list";
+import { Entry, entryAt, isData, mayCall, PlanList } from "./list";
 import { Mapping, Maps } from "./maps";
 import { addPatch, flush, PatchBatch } from "./patch";
 import { PATCH_JUMP, PATCH_NONE, PATCH_ZERO } from "./plan";
@@ -26,7 +26,7 @@ export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: 
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
-    const jumps = patchOf(entry) == PATCH_JUMP && addJump(batch, maps, site, entry);
+    const jumps = entry.patch == PATCH_JUMP && addJump(batch, maps, site, entry);
     if (jumps || !usesZero || !mayCall(entry)) continue;
     addKnownSite(known, site);
     addPatch(batch, site, CALL_RAX, 2);
@@ -36,8 +36,8 @@ export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: 
 
 /** What stands at a site now: PATCH_*. */
 function patchAt(site: usize, entry: Entry): u32 {
-  if (load<u16>(site) == CALL_RAX) return PATCH_ZERO;
-  return patchOf(entry) == PATCH_JUMP && load<u8>(site - entry.detail) == JUMP ? PATCH_JUMP : PATCH_NONE;
+  if (entry.patch == PATCH_JUMP && load<u8>(site - entry.before) == JUMP) return PATCH_JUMP;
+  return load<u16>(site) == CALL_RAX ? PATCH_ZERO : PATCH_NONE;
 }
 
 /**

@@ -26,9 +26,10 @@ import { syscall6 } from "../std/raw";
 import { CLOCK_REALTIME, closeFile, failed, O_CLOEXEC, O_RDONLY, SYS_CLOCK_GETTIME, SYS_GETPID, SYS_READ } from "../std/sys";
 import { cachePath, createDirectory, isTrusted, MOST_PATH, openDirectory } from "./cache-directory";
 import { Bounds } from "./describe";
-import { Entry, entryAt, mayCall, patchOf, PlanList } from "./list";
+import { prefersJump } from "./kinds";
+import { Entry, entryAt, mayCall, PlanList } from "./list";
 import { Mapping } from "./maps";
-import { PATCH_JUMP } from "./plan";
+import { MOST_AFTER, MOST_BEFORE } from "./window";
 
 // @ts-ignore: decorator
 @external("symbol", "__image_start")
@@ -47,7 +48,9 @@ export class CacheHeader {
   count: u64;
   /** Of the bytes at the sites. */
   code: u64;
-  // From here on the key: the file, the mapping, the image that it is part of, and the image's first page.
+  // From here on the key: what planPatch was asked for, the file, the mapping, the image that it is part of, and the image's
+  // first page.
+  prefersJump: u64;
   device: u64;
   inode: u64;
   size: u64;
@@ -61,8 +64,8 @@ export class CacheHeader {
   high: u64;
   page: u64;
 }
-const MAGIC: u64 = 0x31_45_4e_49_4c_4f_50_5a; // "ZPOLINE1"
-const KEY_AT: usize = offsetof<CacheHeader>("device");
+const MAGIC: u64 = 0x32_45_4e_49_4c_4f_50_5a; // "ZPOLINE2"
+const KEY_AT: usize = offsetof<CacheHeader>("prefersJump");
 const CHECKED_AT: usize = offsetof<CacheHeader>("count");
 
 /** What one run of the rewriter keeps for the cache. */
@@ -197,6 +200,7 @@ function makeKey(work: CacheWork, mapping: Mapping, bounds: Bounds): bool {
   if (!statFile(mapping.name, stat) || stat.inode != mapping.inode || !isRegular(stat)) return false;
   if (!readBuild(wanted)) return false;
   wanted.magic = MAGIC;
+  wanted.prefersJump = prefersJump ? 1 : 0;
   wanted.device = stat.device;
   wanted.inode = stat.inode;
   wanted.size = stat.size;
@@ -213,9 +217,9 @@ function makeKey(work: CacheWork, mapping: Mapping, bounds: Bounds): bool {
   return true;
 }
 
-/** A changed file takes the place of its old self. */
+/** A changed file takes the place of its old self; plans of other kinds lie beside. */
 function nameHash(wanted: CacheHeader): u64 {
-  let h = mix(mix(wanted.build0, wanted.device), wanted.inode);
+  let h = mix(mix(wanted.build0 + wanted.prefersJump, wanted.device), wanted.inode);
   h = mix(h, wanted.offset);
   return mix(h, h >> 32);
 }
@@ -235,29 +239,29 @@ function isWhole(header: CacheHeader, length: i64, wanted: CacheHeader): bool {
   return header.checksum == hash(changetype<usize>(header) + CHECKED_AT, <usize>length - CHECKED_AT);
 }
 
-/** Whether the entries lie in order inside of a mapping of `length` bytes. */
+/** Whether the entries and their windows lie in order inside of a mapping of `length` bytes. */
 function isPlausible(list: PlanList, length: usize): bool {
   let end: usize = 0;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
-    const moved: usize = patchOf(entry) == PATCH_JUMP ? entry.detail : 0;
-    if (entry.offset < end + moved || entry.offset + 2 > length) return false;
-    end = entry.offset + (mayCall(entry) || moved ? 2 : 1);
+    const before = <usize>entry.before;
+    const after = <usize>entry.after;
+    if (before > MOST_BEFORE || after > MOST_AFTER) return false;
+    if (<usize>entry.offset < end + before || <usize>entry.offset + 2 + after > length) return false;
+    end = <usize>entry.offset + (mayCall(entry) || before || after ? 2 + after : 1);
   }
   return true;
 }
 
-/** As many bytes as a jump may replace, and more. */
-const BEFORE: u32 = 24;
-
-/** The bytes at the sites, and those before them. */
+/** The bytes of the sites, and around them as far as windows reach. */
 function codeHash(list: PlanList, start: usize): u64 {
   let h: u64 = list.count;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
     h = mix(h, load<u16>(site));
-    for (let back: u32 = 8; back <= BEFORE && back <= entry.offset; back += 8) h = mix(h, load<u64>(site - back));
+    for (let back: u32 = 8; back <= <u32>MOST_BEFORE && back <= entry.offset; back += 8) h = mix(h, load<u64>(site - back));
+    for (let p = site + 2; p < site + 2 + entry.after; p++) h = mix(h, load<u8>(p));
   }
   return h;
 }
@@ -268,10 +272,12 @@ function mix(h: u64, word: u64): u64 {
   return rotl(h ^ word, 29) * 0x9e3779b97f4a7c15;
 }
 
-/** Of `length` bytes, a multiple of 8. */
+/** Of `length` bytes, a multiple of 4. */
 function hash(bytes: usize, length: usize): u64 {
   let h: u64 = length;
-  for (let p = bytes; p < bytes + length; p += 8) h = mix(h, load<u64>(p));
+  const end = bytes + (length & ~7);
+  for (let p = bytes; p < end; p += 8) h = mix(h, load<u64>(p));
+  if (length & 4) h = mix(h, load<u32>(end));
   return h ^ (h >> 32);
 }
 

@@ -1,7 +1,7 @@
 /**
  * Which bytes of a function are instructions: those that control flow reaches from its start. Bitmaps with one bit a
  * byte: `begins` marks the first bytes of reached instructions, `covered` all of their bytes, `pending` the branch targets
- * still to be followed.
+ * still to be followed, `targets` all that direct branches lead to, also from what is not reached itself.
  */
 import { COMMON_BYTE, COMMON_CALL, COMMON_JUMP, COMMON_KIND, COMMON_LENGTH, COMMON_READ, COMMON_RETURN, commonInsn } from "./common";
 import { decode } from "./decode";
@@ -14,19 +14,21 @@ export class Flow {
   end: usize;
   begins: usize;
   pending: usize;
-  /** 0 when there is no room for it: the function is too big. */
   covered: usize;
+  targets: usize;
   /** The function jumps through a register or memory: not every instruction is reached by branches alone. */
   indirect: bool;
   /** Control flow reaches bytes that are no instruction. */
   broken: bool;
   /** Reached instructions may overlap. */
   overlapping: bool;
-  /** A reached instruction is a call. */
+  /** What is not reached has bytes that are no instructions, or an indirect jump: not all targets are known. */
+  lost: bool;
+  /** An instruction is a call. */
   calls: bool;
-  /** A reached instruction names the red zone (namesRedZone). */
+  /** An instruction names the red zone (namesRedZone). */
   redZone: bool;
-  /** A reached instruction copies rsp to another register. */
+  /** An instruction copies rsp to another register. */
   copies: bool;
 }
 
@@ -34,12 +36,12 @@ export class Flow {
 // @ts-ignore: decorator
 @inline
 export function flowCapacity(size: usize): usize {
-  return (size / 16) * 64;
+  return (size / 32) * 64;
 }
 
 /**
  * Follows control flow inside [start, end) from `start`. Calls are taken to return. Everything before `textEnd` can be
- * read. The bitmaps have `size` bytes, enough for the function (flowCapacity), and are 8-byte aligned.
+ * read. The bitmaps have room for the function (flowCapacity), and are 8-byte aligned.
  */
 export function traceFlow(
   flow: Flow,
@@ -48,22 +50,23 @@ export function traceFlow(
   end: usize,
   textEnd: usize,
   bitmaps: usize,
-  size: usize,
 ): void {
   const words = (end - start + 63) / 64;
-  const room = words * 24 <= size;
+  const bytes = words * 8;
   flow.start = start;
   flow.end = end;
   flow.begins = bitmaps;
-  flow.pending = bitmaps + words * 8;
-  flow.covered = room ? bitmaps + words * 16 : 0;
+  flow.pending = bitmaps + bytes;
+  flow.covered = bitmaps + bytes * 2;
+  flow.targets = bitmaps + bytes * 3;
   flow.indirect = false;
   flow.broken = false;
-  flow.overlapping = !room;
+  flow.overlapping = false;
+  flow.lost = false;
   flow.calls = false;
   flow.redZone = false;
   flow.copies = false;
-  memory.fill(bitmaps, 0, words * (room ? 24 : 16));
+  memory.fill(bitmaps, 0, bytes * 4);
   setBit(flow.pending, 0);
   // Invariant: no bit is pending below `word`.
   let word: usize = 0;
@@ -79,6 +82,54 @@ export function traceFlow(
     const lowest = follow(flow, insn, from, textEnd);
     if (lowest / 64 < word) word = lowest / 64;
   }
+  sweepGaps(flow, insn);
+}
+
+/** Decodes what was not reached (cases of a switch, padding), from where the code before it ends. */
+function sweepGaps(flow: Flow, insn: Insn): void {
+  const size = flow.end - flow.start;
+  let to: usize = 0;
+  while (true) {
+    const from = nextBit(flow.covered, to, size, <u64>-1);
+    if (from == size) return;
+    to = nextBit(flow.covered, from, size, 0);
+    for (let at = from; at < to; ) {
+      const common = to - at >= COMMON_READ ? commonInsn(flow.start + at, true) : 0;
+      if (common) {
+        at += common & COMMON_LENGTH;
+        const kind = common & COMMON_KIND;
+        if (kind == COMMON_CALL) flow.calls = true;
+        if (kind && kind != COMMON_RETURN) markTarget(flow, at + distanceBefore(flow.start + at, common));
+        continue;
+      }
+      const length: usize = decode(insn, flow.start + at, flow.end);
+      if (!length || length > to - at) {
+        flow.lost = true;
+        at++;
+        continue;
+      }
+      const flags = insn.flags;
+      if (namesRedZone(insn)) flow.redZone = true;
+      if (flags & CALL) flow.calls = true;
+      if (copyOfSp(insn) != NO_REGISTER) flow.copies = true;
+      if (flags & RELATIVE) markTarget(flow, insn.target - flow.start);
+      if (flags & STOPS && flags & INDIRECT) flow.lost = true;
+      at += length;
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function markTarget(flow: Flow, offset: usize): void {
+  if (offset < flow.end - flow.start) setBit(flow.targets, offset);
+}
+
+/** How far the common branch, jump or call that ends at `end` goes. */
+// @ts-ignore: decorator
+@inline
+function distanceBefore(end: usize, common: u32): isize {
+  return common & COMMON_BYTE ? <isize>load<i8>(end - 1) : <isize>load<i32>(end - 4);
 }
 
 /** Marks straight-line code from the offset `from` on; returns the offset of the lowest branch target that it added. */
@@ -99,9 +150,7 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
       if (!kind) continue;
       if (kind == COMMON_RETURN) break;
       if (kind == COMMON_CALL) flow.calls = true;
-      const end = start + at;
-      const distance: i32 = common & COMMON_BYTE ? <i32>load<i8>(end - 1) : load<i32>(end - 4);
-      lowest = addTarget(flow, at + <isize>distance, size, lowest);
+      lowest = addTarget(flow, at + distanceBefore(start + at, common), size, lowest);
       if (kind == COMMON_JUMP) break;
       continue;
     }
@@ -122,7 +171,7 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
       break;
     }
   }
-  if (flow.covered && setBits(flow.covered, from, at)) flow.overlapping = true;
+  if (setBits(flow.covered, from, at)) flow.overlapping = true;
   return lowest;
 }
 
@@ -130,7 +179,9 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
 // @ts-ignore: decorator
 @inline
 function addTarget(flow: Flow, offset: usize, size: usize, lowest: usize): usize {
-  if (offset >= size || bitAt(flow.begins, offset)) return lowest;
+  if (offset >= size) return lowest;
+  setBit(flow.targets, offset);
+  if (bitAt(flow.begins, offset)) return lowest;
   setBit(flow.pending, offset);
   return offset < lowest ? offset : lowest;
 }
@@ -140,6 +191,13 @@ function addTarget(flow: Flow, offset: usize, size: usize, lowest: usize): usize
 @inline
 export function beginsAt(flow: Flow, address: usize): bool {
   return bitAt(flow.begins, address - flow.start);
+}
+
+/** Whether a direct branch of the function leads to `address`, which is in [start, end). */
+// @ts-ignore: decorator
+@inline
+export function isTarget(flow: Flow, address: usize): bool {
+  return bitAt(flow.targets, address - flow.start);
 }
 
 // @ts-ignore: decorator
@@ -170,7 +228,7 @@ function setBits(bitmap: usize, from: usize, to: usize): bool {
 }
 
 /** The first bit at or after `offset` that is set (`wanted` 0) or clear (`wanted` -1), or `size` when there is none. */
-export function nextBit(bitmap: usize, offset: usize, size: usize, wanted: u64): usize {
+function nextBit(bitmap: usize, offset: usize, size: usize, wanted: u64): usize {
   let at = offset;
   while (at < size) {
     const bits = (load<u64>(bitmap + (at >> 6) * 8) ^ wanted) >> (at & 63);

@@ -2,7 +2,7 @@
  * The `jump` patch, for a call site that must not become `call *%rax`: its function uses the red zone, or the number in
  * rax can be anything (libc's `syscall()`), and a number beyond the sled would lead nowhere.
  *
- * The instruction right before the `syscall`, of five bytes or more (a `mov` as a rule), is replaced by a near jump to a
+ * The window that plan.ts has found before the `syscall` begins with a near jump to a
  * stub of the site's own, which holds a copy of it and does not touch the stack. The `syscall` stays where it is; nothing
  * leads to it any more, because no branch of the function enters between the two (plan.ts has checked that). But at a
  * cancellation point the stub goes back to it.
@@ -26,8 +26,11 @@ import {
 import { usesTrap } from "./kinds";
 import { mappingAt, Maps } from "./maps";
 import { addPatch, PatchBatch, pokeText } from "./patch";
-import { Entry, whyOf } from "./list";
-import { JUMP_SIZE, WHY_CANCELLATION } from "./plan";
+import { Insn } from "./insn";
+import { Entry } from "./list";
+import { nearStubSize, writeNearStub } from "./near-stub";
+import { WHY_CANCELLATION } from "./plan";
+import { JUMP_SIZE } from "./window";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
@@ -38,14 +41,13 @@ declare function zp_cancel_entry(): usize;
 
 /** The opcode of a near jump. */
 const JUMP: u64 = 0xe9;
-const STUB_SIZE: usize = 40;
-/** Where the address of the entry stub stands in a stub: behind at most 15 and 13 bytes, and aligned. */
-const ENTRY_AT: usize = 32;
+/** Most bytes of the address of the entry and a stub behind it. */
+const MOST_STUB: usize = 128;
 const STUBS_SIZE: usize = 4096;
 /** A near jump reaches 2 GiB; half of that leaves room for the module itself. */
 const REACH: usize = 1 << 30;
 /** A gap between mappings that is worth looking at; what is mapped next will as a rule be put right below a mapping. */
-const GAP: usize = 1 << 21;
+const GAP: usize = 1 << 23;
 
 /** The page of stubs in use (0: none yet), and how much of it is taken. */
 let stubs: usize = 0;
@@ -54,8 +56,9 @@ let taken: usize = 0;
 /** Guards the page of stubs and the buffer below. Not waited for without end: a signal handler may have interrupted its owner. */
 const lock: StaticArray<u32> = [0];
 const LOCK_TRIES: u32 = 1 << 20;
-/** The stub that is written next. */
-const buffer: StaticArray<u64> = [0, 0, 0, 0, 0];
+/** The address of the entry and the stub that are written next. */
+const buffer: usize = memory.data(128, 8);
+const scratch: usize = memory.data(64, 8);
 
 /**
  * Adds a jump in place of the instruction right before `site`, as planned in `entry`. False where there is no stub to be
@@ -66,62 +69,46 @@ export function addJump(batch: PatchBatch, maps: Maps, site: usize, entry: Entry
     if (tries > LOCK_TRIES) return false;
     pause();
   }
-  const moved = site - entry.detail;
-  const stub = makeStub(batch.text, maps, moved, entry);
+  const from = site - entry.before;
+  const stub = makeStub(batch.text, maps, site, entry);
   atomic.store<u32>(changetype<usize>(lock), 0);
   if (!stub) return false;
-  addPatch(batch, moved, JUMP | (<u64>(<u32>(stub - (moved + JUMP_SIZE))) << 8), JUMP_SIZE);
+  addPatch(batch, from, JUMP | (<u64>(<u32>(stub - (from + JUMP_SIZE))) << 8), JUMP_SIZE);
   return true;
 }
 
 /** Address of a new stub; 0 when there is none. */
-function makeStub(text: i64, maps: Maps, moved: usize, entry: Entry): usize {
-  const bytes = changetype<usize>(buffer);
-  const stub = failed(text) ? 0 : takeStub(maps, moved);
-  if (stub) {
-    fillStub(bytes, stub, moved, entry);
-    if (pokeText(text, stub, bytes, STUB_SIZE)) return stub;
+function makeStub(text: i64, maps: Maps, site: usize, entry: Entry): usize {
+  const size = (nearStubSize(entry) + 8 + 7) & ~7;
+  const room = failed(text) || size > MOST_STUB ? 0 : takeRoom(maps, site, size);
+  if (room) {
+    if (!fillRoom(buffer, room, site, entry)) return 0;
+    if (pokeText(text, room, buffer, size)) return room + 8;
   }
   // A page of its own: one where other stubs are must stay executable.
-  const page = mapBelow(maps, moved, PROT_READ | PROT_WRITE);
-  if (!page) return 0;
-  fillStub(page, page, moved, entry);
-  return failed(syscall6(SYS_MPROTECT, page, STUBS_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0)) ? 0 : page;
+  const page = mapBelow(maps, site, PROT_READ | PROT_WRITE);
+  if (!page || !fillRoom(page, page, site, entry)) return 0;
+  return failed(syscall6(SYS_MPROTECT, page, STUBS_SIZE, PROT_READ | PROT_EXEC, 0, 0, 0)) ? 0 : page + 8;
 }
 
-/**
- * Writes to `bytes` what belongs at `stub`:
- *
- *     …                the moved instruction
- *     48 8d 0d AFTER   lea AFTER(%rip), %rcx
- *     ff 25 ENTRY_AT   jmp *ENTRY_AT(%rip)
- *     …
- *     ENTRY            at ENTRY_AT: the entry stub
- */
-function fillStub(bytes: usize, stub: usize, moved: usize, entry: Entry): void {
-  const length: usize = entry.detail;
-  memory.copy(bytes, moved, length);
-  const tail = bytes + length;
-  const after = moved + length + 2;
-  store<u32>(tail, 0x0d8d48);
-  store<u32>(tail, <u32>(after - (stub + length + 7)), 3);
-  store<u16>(tail, 0x25ff, 7);
-  store<u32>(tail, <u32>(ENTRY_AT - (length + 13)), 9);
-  const atSite = whyOf(entry) == WHY_CANCELLATION && !usesTrap; // under the trap no call is made from there
-  store<usize>(bytes + ENTRY_AT, atSite ? zp_cancel_entry() : zp_jump_entry());
+/** Writes to `bytes` what belongs at `room`: the address of the entry, and the stub behind it. */
+function fillRoom(bytes: usize, room: usize, site: usize, entry: Entry): bool {
+  const atSite = entry.why == WHY_CANCELLATION && !usesTrap; // under the trap no call is made from there
+  store<usize>(bytes, atSite ? zp_cancel_entry() : zp_jump_entry());
+  return writeNearStub(bytes + 8, room + 8, site, entry, room, changetype<Insn>(scratch)) != 0;
 }
 
-/** Room for one stub that a near jump at `near` reaches; 0 when there is none. */
-function takeStub(maps: Maps, near: usize): usize {
-  if (!stubs || !reaches(near, stubs) || taken + STUB_SIZE > STUBS_SIZE) {
+/** `size` bytes that a near jump at `near` reaches; 0 when there are none. */
+function takeRoom(maps: Maps, near: usize, size: usize): usize {
+  if (!stubs || !reaches(near, stubs) || taken + size > STUBS_SIZE) {
     const page = mapBelow(maps, near, PROT_READ | PROT_EXEC);
     if (!page) return 0;
     stubs = page;
     taken = 0;
   }
-  const stub = stubs + taken;
-  taken += STUB_SIZE;
-  return stub;
+  const room = stubs + taken;
+  taken += size;
+  return room;
 }
 
 function reaches(a: usize, b: usize): bool {

@@ -1,5 +1,5 @@
 /** What was decided about the finds of one mapping: small enough to be kept in a file (cache.ts), enough to patch them. */
-import { Plan, takesCall, WHY_UNSURE } from "./plan";
+import { Plan, WHY_UNSURE } from "./plan";
 import { REASON_DATA, Site } from "./sites";
 
 /** A find that is an instruction, or may be one. */
@@ -10,33 +10,31 @@ export class Entry {
   offset: u32;
   /** Of the system call; -1 when it is not known. */
   number: i16;
-  /** PATCH_* in bits 0–1, WHY_* in bits 2–5; bit 6: it may become `call *%rax` where a jump cannot be made. */
-  plan: u8;
-  /** Length of the instruction that a jump replaces, or where WHY_UNSURE the REASON_* of the doubt. */
-  detail: u8;
+  /** PATCH_*. */
+  patch: u8;
+  /** WHY_*. */
+  why: u8;
+  /** Where WHY_UNSURE the REASON_* of the doubt. */
+  doubt: u8;
+  /** For PATCH_JUMP the window, as in Window. */
+  before: u8;
+  after: u8;
+  /** WINDOW_* and MAY_CALL. */
+  traits: u8;
 }
 
-// @ts-ignore: decorator
-@inline
-export function patchOf(entry: Entry): u32 {
-  return entry.plan & 3;
-}
-
-// @ts-ignore: decorator
-@inline
-export function whyOf(entry: Entry): u32 {
-  return (entry.plan >> 2) & 15;
-}
+/** It may become `call *%rax` where a jump cannot be made. */
+const MAY_CALL: u8 = 0x80;
 
 // @ts-ignore: decorator
 @inline
 export function mayCall(entry: Entry): bool {
-  return (entry.plan & 64) != 0;
+  return (entry.traits & MAY_CALL) != 0;
 }
 
 /** Bytes that no instruction is known to lead to, among bytes that are no instructions, are data. */
 export function isData(entry: Entry): bool {
-  return whyOf(entry) == WHY_UNSURE && entry.detail == REASON_DATA;
+  return entry.why == WHY_UNSURE && entry.doubt == REASON_DATA;
 }
 
 /** Entries in order of address. */
@@ -62,6 +60,10 @@ export function addEntry(list: PlanList, start: usize, site: Site, plan: Plan): 
   const entry = entryAt(list, index);
   entry.offset = <u32>(site.address - start);
   entry.number = <i16>site.number;
-  entry.plan = plan.patch | (plan.why << 2) | (takesCall(site) ? 64 : 0);
-  entry.detail = plan.why == WHY_UNSURE ? site.reason : plan.moved;
+  entry.patch = plan.patch;
+  entry.why = plan.why;
+  entry.doubt = plan.why == WHY_UNSURE ? site.reason : 0;
+  entry.before = plan.before;
+  entry.after = plan.after;
+  entry.traits = plan.traits | (plan.mayCall ? MAY_CALL : 0);
 }

@@ -2,9 +2,8 @@
  * Whether a function keeps data in its red zone, the 128 bytes below rsp that the System V ABI (AMD64 supplement,
  * section 3.2.2) leaves to leaf functions. A `call` in place of its `syscall` would overwrite the first 8 of them.
  */
-import { COMMON_CALL, COMMON_KIND, COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
-import { beginsAt, Flow, nextBit } from "./flow";
+import { beginsAt, Flow } from "./flow";
 import { CALL, copyOfSp, HAS_MODRM, Insn, isLea, MAP_ONE, MEMORY, namesRedZone, NO_REGISTER, PREFIX_66, RBP, RSP, SCALED, STOPS, WRITES_SP } from "./insn";
 
 export const RED_ZONE_NO: u8 = 0;
@@ -26,35 +25,8 @@ const MOST_SCALE: i32 = 64;
 export function redZone(flow: Flow, insn: Insn): u8 {
   if (flow.redZone) return RED_ZONE_YES;
   if (flow.overlapping) return walk(flow, insn);
-  // All that control flow reaches is known; what lies between remains.
-  const size = flow.end - flow.start;
-  let calls = flow.calls;
-  let copies = flow.copies;
-  let to: usize = 0;
-  while (true) {
-    const from = nextBit(flow.covered, to, size, <u64>-1);
-    if (from == size) break;
-    to = nextBit(flow.covered, from, size, 0);
-    for (let at = from; at < to; ) {
-      const common = to - at >= COMMON_READ ? commonInsn(flow.start + at, true) : 0;
-      if (common) {
-        if ((common & COMMON_KIND) == COMMON_CALL) calls = true;
-        at += common & COMMON_LENGTH;
-        continue;
-      }
-      const length: usize = decode(insn, flow.start + at, flow.end);
-      if (!length || length > to - at) {
-        at++;
-        continue;
-      }
-      if (namesRedZone(insn)) return RED_ZONE_YES;
-      if (insn.flags & CALL) calls = true;
-      if (copyOfSp(insn) != NO_REGISTER) copies = true;
-      at += length;
-    }
-  }
   if (flow.broken) return RED_ZONE_UNKNOWN;
-  return calls || !copies ? RED_ZONE_NO : walk(flow, insn);
+  return flow.calls || !flow.copies ? RED_ZONE_NO : walk(flow, insn);
 }
 
 /** Goes over the function in the order of its text. */

@@ -19,8 +19,7 @@ import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
 import { isExcluded } from "./exclude";
 import { needsSymbols, openImage, sortStarts } from "./functions";
-import { Insn } from "./insn";
-import { rewrites, usesTrap } from "./kinds";
+import { prefersJump, rewrites, usesTrap } from "./kinds";
 import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
@@ -46,8 +45,7 @@ const PAGE_MASK: usize = ~(<usize>4095);
 
 // The memory of one run: its parts, each 8-byte aligned, one behind the other. Only what is used becomes real.
 const IMAGE_AT: usize = (offsetof<Bounds>() + 7) & ~7;
-const INSN_AT: usize = IMAGE_AT + ((offsetof<Image>() + 7) & ~7);
-const PLAN_AT: usize = INSN_AT + ((offsetof<Insn>() + 7) & ~7);
+const PLAN_AT: usize = IMAGE_AT + ((offsetof<Image>() + 7) & ~7);
 const SITE_AT: usize = PLAN_AT + ((offsetof<Plan>() + 7) & ~7);
 const LIST_AT: usize = SITE_AT + ((offsetof<Site>() + 7) & ~7);
 const BATCH_AT: usize = LIST_AT + ((offsetof<PlanList>() + 7) & ~7);
@@ -56,7 +54,7 @@ const HEADER_AT: usize = (CACHE_AT + CACHE_SIZE + 7) & ~7;
 const ENTRIES_AT: usize = HEADER_AT + offsetof<CacheHeader>();
 const MOST_ENTRIES: u32 = 1 << 17;
 const SCRATCH_AT: usize = ENTRIES_AT + <usize>MOST_ENTRIES * offsetof<Entry>();
-const SCRATCH: usize = 1 << 16;
+const SCRATCH: usize = 1 << 17;
 const STARTS_AT: usize = SCRATCH_AT + SCRATCH;
 const STARTS: usize = 1 << 18;
 const WORK: usize = (STARTS_AT + STARTS + 4095) & ~4095;
@@ -182,7 +180,6 @@ function rewriteMapping(
 function search(list: PlanList, start: usize, end: usize, work: usize): void {
   const bounds = changetype<Bounds>(work);
   const image = changetype<Image>(work + IMAGE_AT);
-  const insn = changetype<Insn>(work + INSN_AT);
   const plan = changetype<Plan>(work + PLAN_AT);
   const site = changetype<Site>(work + SITE_AT);
   openImage(image, bounds.bias, bounds.headers, bounds.count, bounds.low, bounds.high);
@@ -190,7 +187,7 @@ function search(list: PlanList, start: usize, end: usize, work: usize): void {
   const search = beginSearch(image, start, end, work + SCRATCH_AT, SCRATCH);
   while (nextSite(search, site)) {
     if (site.verdict == VERDICT_NOT) continue;
-    planPatch(plan, site, insn);
+    planPatch(plan, search, site, prefersJump);
     addEntry(list, start, site, plan);
   }
 }

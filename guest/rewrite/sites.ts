@@ -70,6 +70,8 @@ export class Search {
   textEnd: usize;
   insn: Insn;
   extent: Extent;
+  /** Where the last window ends (window.ts): what lies before is taken. */
+  taken: usize;
   /** The address that `extent` was looked up for. */
   lookedUp: usize;
   flow: Flow;
@@ -86,16 +88,27 @@ export class Search {
   sweepFailures: u32;
 }
 
+/** Most instructions before a site that a window is looked for in. */
+export const MOST_STEPS: u32 = 16;
+
 // What the scratch memory holds, each 8-byte aligned: the search, its parts, the bitmaps.
 const INSN_AT: usize = (offsetof<Search>() + 7) & ~7;
 const EXTENT_AT: usize = (INSN_AT + offsetof<Insn>() + 7) & ~7;
 const FLOW_AT: usize = (EXTENT_AT + offsetof<Extent>() + 7) & ~7;
-const BITMAPS_AT: usize = (FLOW_AT + offsetof<Flow>() + 7) & ~7;
+const STEPS_AT: usize = (FLOW_AT + offsetof<Flow>() + 7) & ~7;
+const BITMAPS_AT: usize = STEPS_AT + <usize>MOST_STEPS * 8;
+
+/** Where the instructions before a site begin, the nearest first (window.ts). */
+// @ts-ignore: decorator
+@inline
+export function stepAt(search: Search, index: u32): usize {
+  return changetype<usize>(search) + STEPS_AT + <usize>index * sizeof<usize>();
+}
 
 /**
  * Begins a search of [textStart, textEnd) for nextSite. `image` comes from openImage and the text belongs to it; `scratch`
- * (8-byte aligned), where the search is kept, bounds the size of the functions that are followed: 4 bytes of code a byte,
- * 64 KiB serve all functions of usual libraries.
+ * (8-byte aligned), where the search is kept, bounds the size of the functions that are followed: 2 bytes of code a byte,
+ * 128 KiB serve all functions of usual libraries.
  */
 export function beginSearch(image: Image, textStart: usize, textEnd: usize, scratch: usize, scratchSize: usize): Search {
   const search = changetype<Search>(scratch);
@@ -186,7 +199,7 @@ function lookUp(search: Search, address: usize): bool {
   if (address + 2 > traceEnd) return false;
   const flow = search.flow;
   if (flow.start == extent.start && flow.end == traceEnd) return true;
-  traceFlow(flow, search.insn, extent.start, traceEnd, search.textEnd, search.bitmaps, search.bitmapsSize);
+  traceFlow(flow, search.insn, extent.start, traceEnd, search.textEnd, search.bitmaps);
   search.whole = fits;
   if (fits) search.redZone = redZone(flow, search.insn);
   return true;

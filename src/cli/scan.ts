@@ -1,9 +1,9 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { ZpolineError } from "../errors.ts";
 import { type Candidate, filesOf, withElf } from "../scan/files.ts";
 import { loadScanModule } from "../scan/module.ts";
 import { jsonError, jsonReport, textReport } from "../scan/report.ts";
-import { scanElf } from "../scan/scan.ts";
+import { scanElf, type Usual } from "../scan/scan.ts";
 import { EXIT_FAILURE } from "./exit.ts";
 import { Output } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -14,6 +14,7 @@ const STDOUT = 1;
 interface ScanFlags {
   readonly recursive?: true;
   readonly json?: true;
+  readonly patch: Usual;
 }
 
 export function scanCommand(): Command {
@@ -22,6 +23,7 @@ export function scanCommand(): Command {
     .usage("[options] ELF...")
     .option("-r, --recursive", "look into directories, at every program and library there")
     .option("--json", "one JSON object a line for each file (docs/scan.md)")
+    .addOption(new Option("--patch <kind>", "which patch is the usual one").choices(["zero", "jump"]).default("zero"))
     .argument("<elf...>", "programs and libraries")
     .action(scanAction);
 }
@@ -48,7 +50,7 @@ async function scanAction(names: readonly string[], flags: ScanFlags): Promise<v
   for (const [done, file] of files.entries()) {
     progress.show(done, file.path);
     try {
-      const scan = withElf(file, (elf) => scanElf(guest, elf));
+      const scan = withElf(file, (elf) => scanElf(guest, elf, flags.patch));
       progress.clear();
       if (scan !== undefined) output.write(report(file.path, scan));
     } catch (error) {

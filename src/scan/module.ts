@@ -15,22 +15,24 @@ type Constant =
   | `VERDICT_${"SITE" | "NOT" | "UNSURE"}`
   | `REASON_${"NO_BOUNDARY" | "UNREACHED" | "OVERLAP" | "PREFIX" | "DATA"}`
   | `WHY_${"USUAL" | "UNSURE" | "SYSENTER" | "RED_ZONE" | "RED_ZONE_CALL" | "RED_ZONE_NO_ROOM"}`
-  | `WHY_${"ANY_NUMBER" | "ANY_NUMBER_NO_ROOM" | "CANCELLATION"}`;
+  | `WHY_${"ANY_NUMBER" | "ANY_NUMBER_NO_ROOM" | "CANCELLATION" | "SIGRETURN" | "NO_WINDOW"}`;
 
 /** What guest/scan.ts exports; its comments say what each does. Addresses come back as signed numbers. */
 export type ScanModule = Readonly<Record<Constant, { readonly value: number }>> & {
   readonly memory: { readonly buffer: ArrayBuffer };
   place(low: number, size: number): number;
   open(base: number, size: number, low: number, first: number): void;
-  find(start: number, end: number): number;
+  find(start: number, end: number, prefersJump: boolean): number;
   falsePairs(): number;
   addressOf(index: number): number;
   functionOf(index: number): number;
   numberOf(index: number): number;
   verdictOf(index: number): number;
   reasonOf(index: number): number;
-  plan(index: number): number;
-  whyPlanned(): number;
+  patchOf(index: number): number;
+  whyOf(index: number): number;
+  beforeOf(index: number): number;
+  afterOf(index: number): number;
   lengthAt(address: number, end: number): number;
 };
 

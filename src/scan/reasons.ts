@@ -9,6 +9,8 @@ export const REASONS = {
   cancellation: "cancellation point",
   "any-number": "any number",
   "any-number-no-room": "any number, but no room for a jump",
+  sigreturn: "how signal handlers return",
+  "no-window": "no window for a jump",
   sysenter: "sysenter",
   "no-boundary": "maybe code: no boundary before it",
   unreached: "maybe code: nothing leads to it",
@@ -19,9 +21,9 @@ export const REASONS = {
 
 export type Reason = keyof typeof REASONS;
 
-/** The reason for the last plan of `guest`, which was made for its find `index`. */
+/** The reason for the plan of `guest` for its find `index`. */
 export function reasonOf(guest: ScanModule, index: number): Reason | undefined {
-  const why = guest.whyPlanned();
+  const why = guest.whyOf(index);
   return why === guest.WHY_UNSURE.value ? doubts(guest).get(guest.reasonOf(index)) : exceptions(guest).get(why);
 }
 
@@ -32,6 +34,8 @@ function exceptions(guest: ScanModule): Map<number, Reason> {
     [guest.WHY_RED_ZONE_CALL.value, "red-zone-call"],
     [guest.WHY_RED_ZONE_NO_ROOM.value, "red-zone-no-room"],
     [guest.WHY_CANCELLATION.value, "cancellation"],
+    [guest.WHY_SIGRETURN.value, "sigreturn"],
+    [guest.WHY_NO_WINDOW.value, "no-window"],
     [guest.WHY_ANY_NUMBER.value, "any-number"],
     [guest.WHY_ANY_NUMBER_NO_ROOM.value, "any-number-no-room"],
   ]);

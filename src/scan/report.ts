@@ -67,6 +67,7 @@ function siteObject(site: ScannedSite): object {
     name: site.number === undefined ? null : callName(site.number),
     certain: site.certain,
     patch: site.patch,
+    window: site.window ?? null,
     reason: site.reason ?? null,
   };
 }

@@ -8,6 +8,8 @@ import { type Reason, reasonOf } from "./reasons.ts";
 import { FunctionNames, type NamedAddress } from "./symbols.ts";
 
 export type Patch = "zero" | "jump" | "none";
+/** Which patch is the usual one. */
+export type Usual = "zero" | "jump";
 
 export interface Instruction {
   readonly bytes: Uint8Array;
@@ -27,7 +29,9 @@ export interface ScannedSite {
   /** Whether it is known to be an instruction. */
   readonly certain: boolean;
   readonly patch: Patch;
-  /** Why not `zero`, or why not something better; undefined for the usual site. */
+  /** Of a jump: the bytes before and behind the site that its stub holds. */
+  readonly window: { readonly before: number; readonly after: number } | undefined;
+  /** Why not the usual patch, or why not something better; undefined for the usual site. */
   readonly reason: Reason | undefined;
 }
 
@@ -43,6 +47,7 @@ export interface FileScan {
 /** A page of the file at `address` lies at `address + bias`, modulo 2^32, in the module's memory. */
 interface Placed {
   readonly guest: ScanModule;
+  readonly usual: Usual;
   readonly layout: FileLayout;
   readonly base: number;
 }
@@ -57,7 +62,7 @@ const BEFORE = 2;
  * @throws ZpolineError SCAN_NO_CODE (nothing is mapped), SCAN_TOO_BIG (segments span more than 4 GiB), ELF_TRUNCATED or
  * ELF_CORRUPT.
  */
-export function scanElf(guest: ScanModule, file: ElfFile): FileScan {
+export function scanElf(guest: ScanModule, file: ElfFile, usual: Usual): FileScan {
   const layout = layoutOf(file);
   const base = layout.size < 2 ** 32 ? guest.place(layout.low % 2 ** 32, layout.size) >>> 0 : 0;
   if (base === 0) {
@@ -66,7 +71,7 @@ export function scanElf(guest: ScanModule, file: ElfFile): FileScan {
       fix: "none: at run time zpoline has no such limit",
     });
   }
-  const placed = { guest, layout, base };
+  const placed = { guest, usual, layout, base };
   try {
     for (const piece of layout.pieces) fill(placed, piece, file.source.read(piece.offset, piece.length));
     guest.open(base, layout.size, layout.low % 2 ** 32, layout.first);
@@ -96,9 +101,9 @@ function fill(placed: Placed, { address, length, zeroFrom }: MappedPiece, conten
 }
 
 function scanPiece(placed: Placed, { address: start, length }: MappedPiece, names: FunctionNames): FileScan {
-  const { guest, layout, base } = placed;
+  const { guest, usual, layout, base } = placed;
   const from = base + (start - layout.low);
-  const count = guest.find(from, from + length) >>> 0;
+  const count = guest.find(from, from + length, usual === "jump") >>> 0;
   const judged = Math.min(count, guest.MOST_SITES.value);
   const kept = Array.from({ length: judged }, (_, index) => index);
   return {
@@ -114,16 +119,22 @@ function describe(placed: Placed, index: number, textStart: number, names: Funct
   const address = inFile(guest.addressOf(index));
   const start = guest.functionOf(index) === 0 ? undefined : inFile(guest.functionOf(index));
   const number = guest.numberOf(index);
-  const plan = guest.plan(index);
+  const patch = patchOf(guest, index);
   return {
     address,
     function: names.at(address) ?? (start === undefined ? undefined : unnamed(start, address)),
     code: codeAt(placed, decodeFrom(start, textStart, address), address),
     number: number < 0 ? undefined : number,
     certain: guest.verdictOf(index) === guest.VERDICT_SITE.value,
-    patch: plan === guest.PATCH_ZERO.value ? "zero" : plan === guest.PATCH_JUMP.value ? "jump" : "none",
+    patch,
+    window: patch === "jump" ? { before: guest.beforeOf(index), after: guest.afterOf(index) } : undefined,
     reason: reasonOf(guest, index),
   };
+}
+
+function patchOf(guest: ScanModule, index: number): Patch {
+  const patch = guest.patchOf(index);
+  return patch === guest.PATCH_ZERO.value ? "zero" : patch === guest.PATCH_JUMP.value ? "jump" : "none";
 }
 
 function decodeFrom(start: number | undefined, textStart: number, address: number): number {

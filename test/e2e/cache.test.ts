@@ -45,14 +45,14 @@ function entryOfProgram(): string {
 const CHECKSUM_AT = 24;
 const CHECKED_AT = 32;
 const CODE_AT = 40;
-const INODE_AT = 56;
-const ENTRIES_AT = 144;
+const INODE_AT = 64;
+const ENTRIES_AT = 152;
 const mask = (value: bigint) => BigInt.asUintN(64, value);
 
 function checksum(bytes: Buffer): bigint {
   let hash = BigInt(bytes.length);
   for (let at = 0; at < bytes.length; at += 8) {
-    const mixed = hash ^ bytes.readBigUInt64LE(at);
+    const mixed = hash ^ (at + 8 > bytes.length ? BigInt(bytes.readUInt32LE(at)) : bytes.readBigUInt64LE(at));
     hash = mask((mask(mixed << 29n) | (mixed >> 35n)) * 0x9e3779b97f4a7c15n);
   }
   return hash ^ (hash >> 32n);
@@ -113,7 +113,7 @@ describe("a damaged file is not believed, and replaced:", () => {
     ["garbage", (path) => fs.writeFileSync(path, Buffer.alloc(500, 0xa5))],
     ["of another version", (path) => forge(path, (bytes) => bytes.writeUInt8(bytes.readUInt8(7) + 1, 7))],
     ["of another build", (path) => forge(path, (bytes) => bytes.writeUInt8(bytes.readUInt8(8) ^ 1, 8))],
-    ["with another time stamp", (path) => forge(path, (bytes) => bytes.writeUInt8(bytes.readUInt8(96) ^ 1, 96))],
+    ["with another time stamp", (path) => forge(path, (bytes) => bytes.writeUInt8(bytes.readUInt8(104) ^ 1, 104))],
     ["of other bytes at the sites", (path) => forge(path, (bytes) => bytes.writeUInt8(1, CODE_AT))],
     ["with a site moved", (path) => forge(path, (bytes) => bytes.writeUInt32LE(7, ENTRIES_AT))],
     ["with a site outside", (path) => forge(path, (bytes) => bytes.writeUInt32LE(0x7fffffff, ENTRIES_AT))],

@@ -20,6 +20,7 @@ interface Site {
   readonly code: readonly { readonly bytes: string; readonly text: string | null }[];
   readonly certain: boolean;
   readonly patch: string;
+  readonly window: { readonly before: number; readonly after: number } | null;
   readonly reason: string | null;
 }
 
@@ -38,8 +39,8 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
 
 const zpoline = (...args: readonly string[]) => run(process.execPath, [ZPOLINE, ...args]);
 
-function scan(file: string): Scan {
-  const { status, stdout, stderr } = zpoline("scan", "--json", file);
+function scan(file: string, patch = "zero"): Scan {
+  const { status, stdout, stderr } = zpoline("scan", "--json", "--patch", patch, file);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return JSON.parse(stdout) as Scan;
 }
@@ -96,7 +97,7 @@ describe("real programs", () => {
     expect(falsePairs).toBeGreaterThan(0);
   });
 
-  test("the plan is what a hooked process does", () => {
+  test.each(["zero", "jump"])("the plan is what a process hooked by --patch %s does", (usual) => {
     const dump = path.join(tmp, "dump");
     // The executable mappings of files, and the bytes there.
     const script = `
@@ -111,26 +112,28 @@ for line in open("/proc/self/maps"):
             out.append({"file": m[4], "offset": int(m[3], 16), "bytes": mem.read(end - start).hex()})
 json.dump(out, open(sys.argv[1], "w"))`;
     const library = zpoline("lib").stdout.trim();
-    const { status, stderr } = run("python3", ["-c", script, dump], { ...process.env, LD_PRELOAD: library });
+    const { status, stderr } = run("python3", ["-c", script, dump], {
+      ...process.env,
+      LD_PRELOAD: library,
+      ZPOLINE_PATCH: usual,
+    });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const mappings = JSON.parse(fs.readFileSync(dump, "utf8")) as { file: string; offset: number; bytes: string }[];
     const seen = mappings.filter(({ file }) => file !== library);
     const patches = new Set<string>();
     for (const { file, offset, bytes } of seen) {
       const memory = Buffer.from(bytes, "hex");
-      const { list } = scan(file);
+      const { list } = scan(file, usual);
       const at = (address: number) => address - offset - textBias(file, offset);
       const wrong = list.filter((site) => {
         patches.add(site.patch);
-        const moved = (site.code.at(-2)?.bytes.length ?? 0) / 2;
         const here = memory.subarray(at(site.address), at(site.address) + 2).toString("hex");
-        const jump = memory[at(site.address) - moved];
-        const isJump = here === "0f05" && jump === 0xe9 && site.code.at(-2)?.bytes.slice(0, 2) !== "e9";
-        return (here === "ffd0" ? "zero" : isJump ? "jump" : "none") !== site.patch;
+        const isJump = memory[at(site.address) - (site.window?.before ?? 0)] === 0xe9;
+        return (isJump ? "jump" : here === "ffd0" ? "zero" : "none") !== site.patch;
       });
       expect({ file, wrong }).toEqual({ file, wrong: [] });
     }
-    expect([...patches].sort()).toEqual(["jump", "zero"]);
+    expect([...patches].sort()).toEqual(usual === "zero" ? ["jump", "zero"] : ["jump", "none"]);
     expect(seen.map(({ file }) => fs.realpathSync(file))).toContain(fs.realpathSync(LIBC));
   });
 });
@@ -156,12 +159,12 @@ describe("a small file", () => {
         {
           ...{ address: start + 7, function: "_start", offset: 7, number: 60, name: "exit" },
           code: [{ bytes: "31ff", text: "xor %edi,%edi" }, { bytes: "b83c000000", text: "mov $0x3c,%eax" }, site],
-          ...{ certain: true, patch: "zero", reason: null },
+          ...{ certain: true, patch: "zero", window: null, reason: null },
         },
         {
           ...{ address: start + 18, function: "any", offset: 8, number: null, name: null },
           code: [{ bytes: "4889f8", text: "mov %rdi,%rax" }, { bytes: "4c8b4c2408", text: null }, site],
-          ...{ certain: true, patch: "jump", reason: "any-number" },
+          ...{ certain: true, patch: "jump", window: { before: 5, after: 0 }, reason: "any-number" },
         },
       ],
     });
