@@ -19,7 +19,7 @@ import {
   VERDICT_HOOK,
 } from "../../src/image/layout";
 import { specialEnter } from "../hook/dispatch";
-import { Frame } from "../hook/frame";
+import { Frame, placeFrame } from "../hook/frame";
 import { currentThread, ThreadBlock } from "../process/thread";
 import { recordEnter, recordExit, recordGap } from "../record/record";
 import { cstr } from "../std/cstr";
@@ -44,6 +44,7 @@ export function useFsBase(): void {
 
 /** Called by the stub for every number that the C hook gets, in place of on_enter; answers VERDICT_HOOK with the stack to use in the frame. */
 export function on_hook_enter(f: Frame, action: u32): u32 {
+  placeFrame(f);
   const thread = currentThread();
   if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
   if (thread.hookIn && !isAbandoned(thread, f)) {

@@ -9,6 +9,7 @@ import {
   ACTION_POINTERS,
   ACTION_RECORD,
   ACTION_SPECIAL,
+  FRAME_TO_PROGRAM,
   GAP_IO_URING,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
@@ -17,7 +18,7 @@ import {
   VERDICT_SKIP,
 } from "../../src/image/layout";
 import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
-import { afterClone, beforeClone, clones } from "../process/clone";
+import { afterRawCall, beforeClone, clones } from "../process/clone";
 import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
 import { keepOurs } from "../process/mappings";
@@ -59,7 +60,7 @@ import {
   SYS_SECCOMP,
 } from "../std/sys";
 import { actionOf } from "./actions";
-import { Frame } from "./frame";
+import { Frame, placeFrame } from "./frame";
 import { answerPageZero, mayReadPageZero } from "./pointers";
 
 const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
@@ -82,6 +83,7 @@ export function on_enter_any(f: Frame): u32 {
 
 /** The rest of on_enter. An export, so that it stays a function of its own. */
 export function on_watched(f: Frame, action: u32): u32 {
+  placeFrame(f);
   if (action & ACTION_CONSTANT) {
     f.result = 0;
     return VERDICT_SKIP;
@@ -102,14 +104,18 @@ export function on_exit(f: Frame): void {
   if (action & ACTION_RECORD) recordExit(f);
 }
 
-/** Called after a VERDICT_RAW call, in a new frame: only `result` and the argument registers are known. */
+/**
+ * Called after a VERDICT_RAW call, in a new frame below the stack pointer that the kernel returned with: only `result` and
+ * the argument registers are known.
+ */
 export function on_raw_exit(f: Frame): void {
-  afterClone(f);
+  afterRawCall(f, changetype<usize>(f) + FRAME_TO_PROGRAM);
   if (f.result && actionOf(<u32>f.nr) & ACTION_RECORD) recordExit(f);
 }
 
 /** on_enter at a cancellation point of the C library. */
 export function on_cancel_point(f: Frame): u32 {
+  placeFrame(f);
   const verdict = on_enter_any(f);
   const then = atCancellationPoint(f, verdict);
   if (verdict == VERDICT_CALL_EXIT && then == VERDICT_SKIP) on_exit(f);
@@ -118,6 +124,7 @@ export function on_cancel_point(f: Frame): u32 {
 
 /** on_exit at a cancellation point, in a new frame. */
 export function on_cancel_return(f: Frame): void {
+  placeFrame(f);
   afterCancellationPoint(f);
   on_exit(f);
 }
@@ -131,7 +138,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
-  if (nr == SYS_RT_SIGRETURN) return VERDICT_RAW;
+  if (nr == SYS_RT_SIGRETURN) return VERDICT_NOSTACK;
   if (nr == SYS_RT_SIGACTION) {
     changeAction(f);
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);

@@ -1,4 +1,5 @@
 /** The frame that the entry stub builds for a hooked call (offsets: FRAME_* in src/image/layout.ts). */
+import { FRAME_TO_PROGRAM } from "../../src/image/layout";
 
 // @ts-ignore: decorator
 @unmanaged
@@ -20,8 +21,10 @@ export class Frame {
   plan3: u32;
   plan4: u32;
   plan5: u32;
-  /** The program's stack pointer. */
+  /** The program's stack pointer: only after placeFrame. */
   sp: usize;
+  /** Where the stub goes on. */
+  next: usize;
   /** Address after the call site. */
   ip: usize;
 }
@@ -31,6 +34,13 @@ export class Frame {
 @inline
 export function scratchOf(f: Frame): usize {
   return changetype<usize>(f) + offsetof<Frame>("cookie");
+}
+
+/** A frame that the stub has made lies below the program's stack pointer, and does not say so yet. */
+// @ts-ignore: decorator
+@inline
+export function placeFrame(f: Frame): void {
+  f.sp = changetype<usize>(f) + FRAME_TO_PROGRAM;
 }
 
 /** Argument 0…5. */

@@ -1,10 +1,18 @@
 /**
- * clone, clone3, fork and vfork. The real call runs with the program's own registers and stack pointer, so all that
- * parent and child need afterwards lies in the red zone below the stack pointer that each returns with: the kernel and
- * signal handlers leave these 128 bytes alone, and the call site's function does not use them (that was checked before
- * the site was patched). A parent in vfork shares its stack with its child; its words are kept in its thread block.
+ * clone, clone3, fork and vfork. The real call is made with the program's own registers, but with the frame as its stack
+ * pointer, below the program's red zone: parent and child return with that, and find in the frame what they need. A child
+ * with a new stack gets it as the program gave it, and what it needs in the 128 bytes below, which the kernel leaves alone
+ * when it delivers a signal. A parent in vfork shares its stack with its child; its words are kept in its thread block.
  * Every child that shares memory has a block of its own, also a child of vfork.
  */
+import {
+  FRAME_HANDOVER,
+  FRAME_TO_PROGRAM,
+  HANDOVER_LOWERED,
+  HANDOVER_NEW_STACK,
+  HANDOVER_NEXT,
+  HANDOVER_THROUGH_HOOK,
+} from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
@@ -27,26 +35,25 @@ import {
   VforkEntry,
 } from "./thread";
 
-/** The words below the stack pointer with which parent or child returns. */
+/** In a frame at FRAME_HANDOVER, or below a new stack. */
 // @ts-ignore: decorator
 @unmanaged
 class Handover {
+  /** FRAME_TSC. */
   tsc: u64;
-  parentTid: u32;
-  parentPid: u32;
-  flags: u64;
-  nr: u64;
   /** Block of the child where it gets one of its own, else 0. */
   block: usize;
-  returnAddress: usize;
-  /** HANDOVER_THROUGH_HOOK: 1 when the child returns through the C hook. */
+  flags: u64;
+  parentTid: u32;
+  parentPid: u32;
+  /** FRAME_THROUGH_HOOK. */
   throughHook: u64;
 }
 
 // @ts-ignore: decorator
 @inline
-function handoverBelow(stackPointer: usize): Handover {
-  return changetype<Handover>(stackPointer - offsetof<Handover>());
+function handoverIn(frame: usize): Handover {
+  return changetype<Handover>(frame + FRAME_HANDOVER);
 }
 
 // struct clone_args (linux/sched.h)
@@ -76,16 +83,20 @@ function newStackOf(f: Frame): usize {
   return stack ? stack + load<usize>(<usize>f.a0, CLONE_ARGS_STACK_SIZE) : 0;
 }
 
-function handOver(f: Frame, stackPointer: usize, flags: u64, block: usize): void {
-  const handover = handoverBelow(stackPointer);
+/** The stack pointer of the call: the frame, which a C hook's original call has on another stack. */
+// @ts-ignore: decorator
+@inline
+function callStack(f: Frame): usize {
+  return f.sp - FRAME_TO_PROGRAM;
+}
+
+function handOver(f: Frame, handover: Handover, flags: u64, block: usize): void {
   const thread = currentThread();
   handover.tsc = f.tsc;
   handover.parentTid = thread.tid;
   handover.parentPid = thread.pid;
   handover.flags = flags;
-  handover.nr = f.nr;
   handover.block = block;
-  handover.returnAddress = f.ip;
   handover.throughHook = 0;
 }
 
@@ -94,7 +105,7 @@ export function beforeClone(f: Frame): bool {
   const flags = flagsOf(f);
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
-  if (child && !readable(child - offsetof<Handover>(), offsetof<Handover>())) child = 0; // cannot work natively either
+  if (child && !readable(child + HANDOVER_NEW_STACK, -HANDOVER_NEW_STACK)) child = 0; // cannot work natively either
   let block: usize = 0;
   // A parent that waits for its child needs no chunk meanwhile; one that is copied shares no chunk with the copy.
   if (!sharesMemory || flags & CLONE_VFORK) releaseChunk();
@@ -104,8 +115,13 @@ export function beforeClone(f: Frame): bool {
     if (flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
     if (child) setStack(changetype<ThreadBlock>(block), child);
   }
-  if (child) handOver(f, child, flags, block);
-  handOver(f, f.sp, flags, block);
+  if (child) {
+    handOver(f, changetype<Handover>(child + HANDOVER_NEW_STACK), flags, block);
+    store<usize>(child + HANDOVER_NEXT, f.next);
+    store<u64>(child + HANDOVER_LOWERED, 0);
+    store<u64>(child + HANDOVER_THROUGH_HOOK, 0);
+  }
+  handOver(f, handoverIn(callStack(f)), flags, block);
   if (sharesMemory && !child) rememberVfork(f, block);
   return true;
 }
@@ -117,40 +133,54 @@ export function sharesStack(f: Frame): bool {
 
 /** After beforeClone: a child that is a copy of its parent, on a copy of its stack, returns through the C hook. */
 export function throughHook(f: Frame): void {
-  if (!(flagsOf(f) & CLONE_VM) && !newStackOf(f)) handoverBelow(f.sp).throughHook = 1;
+  if (!(flagsOf(f) & CLONE_VM) && !newStackOf(f)) handoverIn(callStack(f)).throughHook = 1;
 }
 
 function rememberVfork(f: Frame, block: usize): void {
   const address = pushVfork(currentThread());
   if (!address) return;
   const entry = changetype<VforkEntry>(address);
-  entry.stackPointer = f.sp;
-  entry.returnAddress = f.ip;
+  entry.stackPointer = callStack(f);
+  entry.next = f.next;
   entry.nr = f.nr;
   entry.tsc = f.tsc;
   entry.block = block;
   entry.waited = flagsOf(f) & CLONE_VFORK;
 }
 
-/** After the call, on parent and child; `f` is a new frame below the stack pointer that the kernel returned with. */
+/** A frame made after the call, when the kernel has returned to parent or child with `stackPointer`, becomes the program's. */
+export function afterRawCall(f: Frame, stackPointer: usize): void {
+  const isNewStack = !f.result && !load<u64>(stackPointer + HANDOVER_LOWERED);
+  if (isNewStack) {
+    f.sp = stackPointer;
+    f.next = load<usize>(stackPointer + HANDOVER_NEXT);
+    inChild(changetype<Handover>(stackPointer + HANDOVER_NEW_STACK));
+    return;
+  }
+  f.sp = stackPointer + FRAME_TO_PROGRAM;
+  const before = changetype<Frame>(stackPointer);
+  f.nr = before.nr;
+  f.next = before.next;
+  afterClone(f);
+}
+
+/** After the call, on the parent, or on a child with the same stack pointer; `f.sp` is the program's. */
 export function afterClone(f: Frame): void {
-  const stackPointer = f.sp;
-  const handover = handoverBelow(stackPointer);
-  f.ip = handover.returnAddress;
+  const stackPointer = callStack(f);
+  const handover = handoverIn(stackPointer);
   if (f.result == 0) {
     inChild(handover);
     return;
   }
   let block = handover.block;
   let waited: bool = (handover.flags & CLONE_VFORK) != 0;
-  f.nr = handover.nr;
   f.tsc = handover.tsc;
   const vfork = popVfork(currentThread(), stackPointer);
   if (vfork) {
     const entry = changetype<VforkEntry>(vfork);
     f.nr = entry.nr;
     f.tsc = entry.tsc;
-    f.ip = entry.returnAddress;
+    f.next = entry.next;
     block = entry.block;
     waited = entry.waited != 0;
   }

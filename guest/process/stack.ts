@@ -1,6 +1,6 @@
 /**
  * A thread that unmaps the stack that it stands on, and then ends (musl's detached threads do). Its last system calls are
- * made without a stack; at a rewritten site `call` needs one. So the thread gets another one from us.
+ * made without a stack; a rewritten site needs one. So the thread gets another one from us.
  */
 import { FRAME_TO_PROGRAM, THREAD_RETURN, THREAD_STACK } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
@@ -27,7 +27,7 @@ export function hasStack(f: Frame, start: usize, end: usize): bool {
  * pointer goes, or when there is no memory.
  */
 export function leaveStack(f: Frame): void {
-  gsStore64(THREAD_RETURN, f.ip);
+  gsStore64(THREAD_RETURN, f.next);
   gsStore64(THREAD_STACK, f.sp);
   if (f.a0 + f.a1 <= <u64>f.sp) return;
   if (!gsLoad64(SPARE_STACK)) {

@@ -72,8 +72,9 @@ const VFORKS: usize = PAGES + KNOWN_PAGES * 8;
 // @ts-ignore: decorator
 @unmanaged
 export class VforkEntry {
+  /** With which the kernel returns. */
   stackPointer: usize;
-  returnAddress: usize;
+  next: usize;
   nr: u64;
   tsc: u64;
   /** Block of the child, and whether the call returns only when the child is done with it. */

@@ -5,7 +5,7 @@
 import { ByteWriter } from "../elf/bytes.ts";
 import { ZpolineError } from "../errors.ts";
 import type { PlacedCode } from "./link.ts";
-import type { ContextRow, UnwindRow } from "./object.ts";
+import { type ContextRow, RETURN_ADDRESS, type UnwindRow } from "./object.ts";
 import * as uc from "./ucontext.ts";
 
 const DW_EH_PE_udata4 = 0x03;
@@ -17,6 +17,8 @@ const DW_CFA_nop = 0x00;
 const DW_CFA_advance_loc1 = 0x02;
 const DW_CFA_advance_loc2 = 0x03;
 const DW_CFA_advance_loc4 = 0x04;
+const DW_CFA_undefined = 0x07;
+const DW_CFA_register = 0x09;
 const DW_CFA_def_cfa = 0x0c;
 const DW_CFA_def_cfa_register = 0x0d;
 const DW_CFA_def_cfa_offset = 0x0e;
@@ -31,7 +33,6 @@ const DW_OP_deref = 0x06;
 const DW_OP_breg7 = 0x77;
 
 const RSP = 7;
-const RETURN_ADDRESS = 16;
 const DATA_ALIGN = -8;
 
 /** Where a struct ucontext has the registers but rsp, by DWARF number: 0 to 15, then the instruction pointer. */
@@ -139,6 +140,7 @@ function putRows(out: ByteWriter, name: string, rows: readonly UnwindRow[]): voi
     putAdvance(out, row.at - current.at);
     putCfa(out, current.cfa, row.cfa);
     putSaved(out, name, current.saved, row.saved);
+    putReturn(out, current, row);
     current = row;
   }
 }
@@ -198,7 +200,17 @@ function putSaved(out: ByteWriter, name: string, before: UnwindRow["saved"], aft
     }
     old.delete(reg);
   }
-  for (const reg of old.keys()) out.u8(DW_CFA_restore | reg);
+  for (const reg of old.keys()) if (reg !== RETURN_ADDRESS) out.u8(DW_CFA_restore | reg);
+}
+
+const hasReturn = ({ saved }: UnwindRow): boolean => saved.some(([reg]) => reg === RETURN_ADDRESS);
+
+/** libgcc takes DW_CFA_restore for "as in the caller", not for the rule of the common entry: that is said again. */
+function putReturn(out: ByteWriter, before: UnwindRow, row: UnwindRow): void {
+  if (row.returnIn === before.returnIn && (hasReturn(row) || !hasReturn(before))) return;
+  if (row.returnIn === "nowhere") out.u8(DW_CFA_undefined).uleb(RETURN_ADDRESS);
+  else if (row.returnIn !== undefined) out.u8(DW_CFA_register).uleb(RETURN_ADDRESS).uleb(row.returnIn);
+  else if (!hasReturn(row)) out.u8(DW_CFA_offset | RETURN_ADDRESS).uleb(1);
 }
 
 /** Leaves room for the length of an entry; its position. */

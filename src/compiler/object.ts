@@ -16,15 +16,21 @@ export interface LineRow {
   readonly column: number;
 }
 
+/** Number of the return address among the DWARF registers. */
+export const RETURN_ADDRESS = 16;
+
 /**
  * Unwind information: from `at` on, the caller's stack pointer (CFA) is register `cfa.reg` + `cfa.offset`, and each
- * saved register lies at CFA + offset. The return address is always at CFA - 8. Registers by DWARF number
+ * saved register lies at CFA + offset. The return address lies at CFA - 8, if `saved` does not name another place for
+ * RETURN_ADDRESS, and `returnIn` no register that holds it. Registers by DWARF number
  * (rax 0, rdx 1, rcx 2, rbx 3, rsi 4, rdi 5, rbp 6, rsp 7, r8…r15 8…15).
  */
 export interface UnwindRow {
   readonly at: number;
   readonly cfa: { readonly reg: number; readonly offset: number };
   readonly saved: readonly (readonly [reg: number, offset: number])[];
+  /** "nowhere": unwinding ends here. */
+  readonly returnIn?: number | "nowhere";
 }
 
 /**

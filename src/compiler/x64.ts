@@ -161,8 +161,8 @@ export class Assembler {
   }
 
   /** From here on the caller's frame is found like this (see `UnwindRow`). */
-  unwind(cfa: UnwindRow["cfa"], saved: UnwindRow["saved"]): void {
-    this.#unwind.push({ at: this.#out.length, cfa, saved });
+  unwind(cfa: UnwindRow["cfa"], saved: UnwindRow["saved"], returnIn?: NonNullable<UnwindRow["returnIn"]>): void {
+    this.#unwind.push({ at: this.#out.length, cfa, saved, ...(returnIn === undefined ? {} : { returnIn }) });
   }
 
   /** From here on the interrupted registers lie in the context at rsp + `offset` (see `ContextRow`). */

@@ -3,7 +3,7 @@
  * what unwinders are told meanwhile. Who runs this, and what may change: see stubs.ts.
  */
 
-import type { ObjectFile } from "../compiler/object.ts";
+import { type ObjectFile, RETURN_ADDRESS } from "../compiler/object.ts";
 import {
   Assembler,
   mem,
@@ -32,6 +32,7 @@ import {
   FRAME_ARGS,
   FRAME_FLAGS,
   FRAME_IP,
+  FRAME_NEXT,
   FRAME_NR,
   FRAME_RESULT,
   FRAME_SIZE,
@@ -104,11 +105,11 @@ export function loadFlags(a: StubAssembler): void {
   loadArithmeticFlags(a);
 }
 
-/** Flags, result and stack pointer as after a real call, rcx the address to go on at; arguments are in place already. */
+/** Flags and result as after a real call, rcx the address to go on at; arguments are in place already. */
 export function restore(a: StubAssembler): void {
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_RESULT));
-  a.mov(64, rcx, slot(FRAME_IP));
+  a.mov(64, rcx, slot(FRAME_NEXT));
 }
 
 /** rsp moves up from `from` to `to` (offsets in the frame). */
@@ -127,7 +128,7 @@ export function popWords(a: StubAssembler, from: number, registers: readonly Reg
 
 /** The address to go on at to rcx, and rsp from `from` (an offset in the frame) to `below` bytes below the program's. */
 export function dropFrame(a: StubAssembler, from: number, below = 0): void {
-  a.mov(64, rcx, slot(FRAME_IP - from));
+  a.mov(64, rcx, slot(FRAME_NEXT - from));
   a.lea(64, rsp, slot(FRAME_TO_PROGRAM - from - below));
 }
 
@@ -148,7 +149,7 @@ export function leave(a: StubAssembler): void {
  */
 export function leaveWithoutCall(a: StubAssembler): void {
   const jumped = a.label();
-  a.mov(64, rcx, slot(FRAME_IP));
+  a.mov(64, rcx, slot(FRAME_NEXT));
   a.cmp(64, rcx, slot(FRAME_TO_PROGRAM - 8));
   a.jcc("ne", jumped);
   loadFlags(a);
@@ -162,51 +163,51 @@ export function leaveWithoutCall(a: StubAssembler): void {
   leave(a);
 }
 
-/**
- * From here on rsp is the frame, which says where the program is and where its stack pointer was; or it is `pushed` bytes
- * below the frame.
- */
+/** From here on rsp is the frame, which says where the program is; or it is `pushed` bytes below the frame. */
 export const insideFrame = (a: StubAssembler, pushed = 0): void =>
-  a.unwind({ reg: STACK_POINTER, offset: FRAME_IP + 8 + pushed }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
-/**
- * From here on rsp is the program's, or `pushed` bytes below it; the word below the program's is still the return address,
- * if the site was a `call`.
- */
-export const outsideFrame = (a: StubAssembler, pushed = 0): void =>
-  a.unwind({ reg: STACK_POINTER, offset: pushed }, []);
+  a.unwind({ reg: STACK_POINTER, offset: FRAME_TO_PROGRAM + pushed }, [[RETURN_ADDRESS, FRAME_IP - FRAME_TO_PROGRAM]]);
+/** From here on rsp is the program's, or `pushed` bytes below it, and a register says where the program goes on. */
+export const outsideFrame = (a: StubAssembler, pushed = 0, { dwarf } = rcx): void =>
+  a.unwind({ reg: STACK_POINTER, offset: pushed }, [], dwarf);
+/** From here on rsp is the program's, and nobody knows where that is. */
+export const lost = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, [], "nowhere");
 /** From here on rsp points to the return address. */
 export const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
 /** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
 export const cancelReturn = (a: StubAssembler): void =>
   a.unwind({ reg: STACK_POINTER, offset: CANCEL_RETURN }, [[STACK_POINTER, CANCEL_SP - 8 - CANCEL_RETURN]]);
 
-/**
- * Everything as the program had it, rax the number, and the program's own stack pointer; `last` is emitted while rsp is
- * still the frame.
- */
-export function asTheProgram(a: StubAssembler, last = (): void => {}): void {
+/** Everything but the stack pointer as the program had it, rax the number, rcx the address after the call site. */
+export function asTheProgram(a: StubAssembler): void {
   loadArguments(a);
   loadFlags(a);
   a.mov(64, rax, slot(FRAME_NR));
-  last();
-  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
+  a.mov(64, rcx, slot(FRAME_IP));
+}
+
+/** From the frame to the program's own stack pointer. */
+export function toProgramStack(a: StubAssembler): void {
+  a.lea(64, rsp, slot(FRAME_TO_PROGRAM));
   outsideFrame(a);
 }
 
-/**
- * A frame below the red zone; rcx, the address after the call site, is spent. rax, a number or a result, goes where either
- * belongs. `push` has the shortest code, and the processor's front end is what this path waits for.
- */
-export function enterFrame(a: StubAssembler): void {
+/** The two words of a frame that say where the program is, below the red zone: `ip`, and rcx, where it goes on. */
+export function beginFrame(a: StubAssembler, ip: Reg = rcx): void {
   const redZone = FRAME_TO_PROGRAM - FRAME_SIZE;
   a.lea(64, rsp, slot(-redZone));
-  outsideFrame(a, redZone);
-  a.push(rcx); // FRAME_IP
-  outsideFrame(a, redZone + 8);
-  a.lea(64, rcx, slot(redZone + 8));
-  a.push(rcx); // FRAME_SP
-  insideFrame(a, -FRAME_SP);
-  a.lea(64, rsp, slot(FRAME_TSC - FRAME_SP));
+  outsideFrame(a, redZone, ip);
+  a.push(ip); // FRAME_IP
+  insideFrame(a, -FRAME_IP);
+  a.push(rcx); // FRAME_NEXT
+  insideFrame(a, -FRAME_NEXT);
+}
+
+/**
+ * The rest of a frame; rcx is spent. rax, a number or a result, goes where either belongs. `push` has the shortest code,
+ * and the processor's front end is what this path waits for.
+ */
+export function fillFrame(a: StubAssembler): void {
+  a.lea(64, rsp, slot(FRAME_TSC - FRAME_NEXT));
   insideFrame(a, -FRAME_TSC);
   a.op("pushfq"); // FRAME_FLAGS
   insideFrame(a, -FRAME_FLAGS);
@@ -217,7 +218,13 @@ export function enterFrame(a: StubAssembler): void {
   clearRareFlags(a);
 }
 
-/** From here on the frame (or its copy) lies `offset` above `reg`, and says where the program is. */
+/** A frame below the red zone; rcx, the address after the call site, is spent. */
+export function enterFrame(a: StubAssembler): void {
+  beginFrame(a);
+  fillFrame(a);
+}
+
+/** From here on the frame (or its copy) lies `offset` above `reg`, and says where the program is, and where its stack. */
 export function frameAt(a: StubAssembler, reg: number, offset: number): void {
   a.unwind({ reg, offset: offset + FRAME_IP + 8 }, [[STACK_POINTER, FRAME_SP - (FRAME_IP + 8)]]);
 }

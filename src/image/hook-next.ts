@@ -19,7 +19,7 @@ import {
   rsp,
   symbol,
 } from "../compiler/x64.ts";
-import { frameAt, loadArguments, outsideFrame, SAVED, STACK_POINTER, type StubAssembler, slot } from "./frame.ts";
+import { frameAt, insideFrame, loadArguments, SAVED, STACK_POINTER, type StubAssembler, slot } from "./frame.ts";
 import {
   ACTION_FIRST_POINTER,
   ACTION_NUMBERS,
@@ -30,11 +30,15 @@ import {
   FRAME_CANCEL,
   FRAME_FLAGS,
   FRAME_IP,
+  FRAME_NEXT,
   FRAME_NR,
   FRAME_RESULT,
   FRAME_SIZE,
   FRAME_SP,
+  FRAME_THROUGH_HOOK,
+  FRAME_TO_PROGRAM,
   FRAME_TSC,
+  HANDOVER_LOWERED,
   HANDOVER_THROUGH_HOOK,
   HOOK_STACK_SIZE,
   LEVEL_FRAME,
@@ -174,7 +178,7 @@ export function next(a: StubAssembler): void {
   a.mov(64, rax, mem(rbp, 16));
   a.mov(64, slot(FRAME_ARGS + 40), rax);
   a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
-  for (const field of [FRAME_SP, FRAME_IP, FRAME_FLAGS, FRAME_TSC]) {
+  for (const field of [FRAME_SP, FRAME_NEXT, FRAME_IP, FRAME_FLAGS, FRAME_TSC]) {
     a.mov(64, rax, mem(r11, LEVEL_FRAME + field));
     a.mov(64, slot(field), rax);
   }
@@ -198,8 +202,8 @@ export function next(a: StubAssembler): void {
   a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
   a.op("ret");
 
-  // clone and its like: the child has all registers of the program, and its stack pointer. The frame of on_next lies on
-  // the hook's stack, below it the hook's own registers.
+  // clone and its like: the child has all registers of the program, and a stack pointer where the program's frame is, or a
+  // new one. The frame of on_next lies on the hook's stack, below it the hook's own registers.
   a.bind(raw);
   a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
   for (const register of SAVED) a.push(register);
@@ -219,7 +223,11 @@ export function next(a: StubAssembler): void {
   a.op("popfq");
   a.pop(rax);
   a.mov(64, rsp, mem(r11, LEVEL_FRAME + FRAME_SP));
-  outsideFrame(a);
+  a.lea(64, rsp, slot(-FRAME_TO_PROGRAM));
+  insideFrame(a);
+  a.mov(64, rcx, slot(FRAME_THROUGH_HOOK));
+  a.mov(64, slot(HANDOVER_THROUGH_HOOK), rcx);
+  a.mov(64, slot(HANDOVER_LOWERED), FRAME_TO_PROGRAM);
   a.op("syscall");
   const FAR_JUMP = 5;
   const jrcxzOver = (bytes: number) => a.bytes(0xe3, bytes); // the flags are the program's: nothing here may change them

@@ -34,6 +34,7 @@ import {
   FRAME_COOKIE,
   FRAME_FLAGS,
   FRAME_IP,
+  FRAME_NEXT,
   FRAME_NR,
   FRAME_PLAN,
   FRAME_RESULT,
@@ -85,6 +86,7 @@ const NEEDED_WORDS = [
   FRAME_TSC,
   FRAME_CANCEL,
   FRAME_SP,
+  FRAME_NEXT,
   FRAME_IP,
 ];
 
@@ -153,7 +155,7 @@ function hook(a: StubAssembler, level: VectorLevel | undefined): void {
   frameAt(a, STACK_POINTER, LEVEL_FRAME);
   a.bind(answered);
   a.mov(64, rax, slot(FRAME_SP));
-  a.mov(64, rcx, slot(FRAME_IP));
+  a.mov(64, rcx, slot(FRAME_NEXT));
   a.cmp(64, rcx, mem(rax, -8));
   a.jcc("ne", goOn);
   backToProgram(a);

@@ -22,13 +22,15 @@ export const FRAME_COOKIE = 80;
 export const FRAME_PLAN = 88;
 /** In a frame that goes to a C hook: address of the `syscall` of a cancellation point, elsewhere 0. */
 export const FRAME_CANCEL = 96;
-/** The program's stack pointer at the call site. */
+/** The program's stack pointer at the call site, once guest code has written it (placeFrame in guest/hook/frame.ts). */
 export const FRAME_SP = 112;
-/** Address after the call site: where the stub goes on. */
-export const FRAME_IP = 120;
-export const FRAME_SIZE = 128;
+/** Where the stub goes on: FRAME_IP, or the rest of a jump patch, which goes on there. */
+export const FRAME_NEXT = 120;
+/** Address after the `syscall` of the call site. */
+export const FRAME_IP = 128;
+export const FRAME_SIZE = 136;
 /** From the frame to the program's stack pointer: the frame, then the red zone. */
-export const FRAME_TO_PROGRAM = 256;
+export const FRAME_TO_PROGRAM = 264;
 
 // What an enter hook answers to the stub.
 /** Do the real call with the (possibly changed) frame; the exit hook is not called. */
@@ -37,9 +39,9 @@ export const VERDICT_CALL = 0;
 export const VERDICT_CALL_EXIT = 1;
 /** Do not call: FRAME_RESULT is the answer. */
 export const VERDICT_SKIP = 2;
-/** Do the real call with the program's own stack pointer (clone, fork, vfork, rt_sigreturn), then the raw exit hook. */
+/** Do the real call on the frame (clone, fork, vfork), which may return on another stack, then the raw exit hook. */
 export const VERDICT_RAW = 3;
-/** As VERDICT_RAW, but the stack is gone afterwards (munmap of the own stack): nothing but registers is touched. */
+/** Do it with the program's own stack pointer, and touch nothing but registers (munmap of the own stack, rt_sigreturn). */
 export const VERDICT_NOSTACK = 4;
 /** The C hook answers. FRAME_COOKIE is where its stack begins, FRAME_PLAN what LEVEL_CALL_SP will be. */
 export const VERDICT_HOOK = 5;
@@ -49,7 +51,7 @@ export const VERDICT_HOOK = 5;
 export const THREAD_SELF = 0;
 /** Ring cursor: chunk index << 32 | offset of the next record in the chunk. Only changed by single instructions. */
 export const THREAD_CURSOR = 8;
-/** Return address kept over a call that unmaps the stack. */
+/** FRAME_NEXT, kept over a call that unmaps the stack. */
 export const THREAD_RETURN = 16;
 /** Stack pointer for the program after a call that unmaps the stack. */
 export const THREAD_STACK = 4080;
@@ -93,12 +95,12 @@ export const INTERNED_SIZE = 8192;
 /** A copy of the frame. */
 export const LEVEL_FRAME = 0;
 /** rbx rbp r12 r13 r14 r15 of the program. */
-export const LEVEL_SAVED = 128;
+export const LEVEL_SAVED = 136;
 /** The THREAD_HOOK_* words as they were before this level, from THREAD_HOOK_IN to THREAD_HOOK_OWNER. */
-export const LEVEL_WORDS = 176;
+export const LEVEL_WORDS = 184;
 export const LEVEL_WORD_COUNT = 5;
 /** struct user_regs_struct (sys/user.h), for hook_entry. */
-export const LEVEL_REGS = 216;
+export const LEVEL_REGS = 224;
 /** Vector, x87 and MXCSR state of the program. */
 export const LEVEL_VECTORS = 448;
 export const LEVEL_SIZE = 4096;
@@ -107,9 +109,21 @@ export const LEVEL_SIZE = 4096;
 export const HOOK_STACK_SIZE = 262144;
 export const HOOK_ALTERNATE_SIZE = 65536;
 
-// ── Handover: what parent and child of a clone find right below the stack pointer that each returns with ────────────
-/** u64: 1 when the child returns through the C hook, as its parent does; from the stack pointer. */
+/** From here to FRAME_SP: what a frame keeps over clone, for parent and child (Handover in guest/process/clone.ts). */
+export const FRAME_HANDOVER = 72;
+/** u64 in there: 1 when the child returns through the C hook, as its parent does. */
+export const FRAME_THROUGH_HOOK = 104;
+
+// ── Words of a child of clone, right below the stack pointer that the kernel returns with ────────────────────────────
+/** u64: FRAME_THROUGH_HOOK; from the stack pointer. */
 export const HANDOVER_THROUGH_HOOK = -8;
+/** u64: FRAME_TO_PROGRAM when the stack pointer is a frame, 0 when it is the program's own: that of a child with a new stack. */
+export const HANDOVER_LOWERED = -16;
+// In a child with a new stack, below those: what a frame has for others.
+/** FRAME_NEXT. */
+export const HANDOVER_NEXT = -24;
+/** FRAME_HANDOVER. */
+export const HANDOVER_NEW_STACK = -64;
 
 // ── The session's ring file ──────────────────────────────────────────────────────────────────────────────────────────
 //   [0, RING_TABLE)            header page

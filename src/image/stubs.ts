@@ -3,25 +3,33 @@
  * checked by a test.
  *
  * Who runs this: every thread of the program, at every rewritten system call, at any stack depth, also in signal handlers
- * and in a child of vfork. On entry rax is the number (below 4096: it landed in the sled), [rsp] is the address after the
- * call site, all other registers are the program's. As after a real `syscall`, only rax, rcx (return address) and r11
- * (flags) change. Nothing above the frame is written but the return slot; vector registers are never touched.
+ * and in a child of vfork. All registers are the program's, but for those of the way in:
+ *
+ *     zp_entry        [rsp] is the address after the call site, rax is below 4096: it landed in the sled
+ *     zp_jump_entry   rcx is the address after the call site; rax may be anything
+ *     zp_jump_tail    r11 is the address after the call site, rcx where to go on: at the rest of the jump patch
+ *
+ * As after a real `syscall`, only rax, rcx (return address) and r11 (flags) change. Nothing above the frame is written but
+ * the return slot; vector registers are never touched. A jump patch gets no word of the stack written above the frame.
  */
 
 import type { ObjectFile } from "../compiler/object.ts";
-import { gs, indexed, mem, r11, rax, rcx, rdi, rsi, rsp, symbol } from "../compiler/x64.ts";
+import { gs, indexed, type Label, mem, r11, rax, rcx, rdi, rsi, rsp, symbol } from "../compiler/x64.ts";
 import {
   ARGUMENTS,
   asTheProgram,
   atReturnAddress,
+  beginFrame,
   cancelReturn,
   dropFrame,
   enterFrame,
+  fillFrame,
   insideFrame,
   leave,
   leaveWithoutCall,
   loadArguments,
   loadFlags,
+  lost,
   outsideFrame,
   pointer,
   popWords,
@@ -29,6 +37,7 @@ import {
   StubAssembler,
   SYSCALL_SIZE,
   slot,
+  toProgramStack,
 } from "./frame.ts";
 import { checkSite } from "./landing.ts";
 import {
@@ -37,9 +46,12 @@ import {
   ACTION_NUMBERS,
   ACTION_SECOND_POINTER,
   FRAME_IP,
+  FRAME_NEXT,
   FRAME_NR,
   FRAME_RESULT,
+  FRAME_SP,
   FRAME_TO_PROGRAM,
+  HANDOVER_LOWERED,
   THREAD_RETURN,
   THREAD_STACK,
   VERDICT_HOOK,
@@ -56,6 +68,48 @@ function bypassed(a: StubAssembler): void {
   atReturnAddress(a);
 }
 
+/** Goes on at `to` when the number is below 512, as all are that the kernel knows; no flag changes, and rcx is spent. */
+function ifSmallNumber(a: StubAssembler, to: Label): void {
+  const other = a.label();
+  const noHighBits = a.label();
+  a.mov(32, rcx, rax);
+  a.bswap(32, rcx);
+  a.movzx(rcx, 16, rcx);
+  a.jrcxz(noHighBits);
+  a.jmp(other);
+  a.bind(noHighBits);
+  a.bytes(0x0f, 0xb6, 0xcc); // movzx %ah, %ecx
+  a.jrcxz(to);
+  a.lea(32, rcx, mem(rcx, -1));
+  a.jrcxz(to);
+  a.bind(other);
+}
+
+/** From a frame that beginFrame has begun; nothing but that has been touched. */
+function jumped(a: StubAssembler, framed: Label, any: Label): void {
+  const small = a.label();
+  const bypass = a.label();
+  ifSmallNumber(a, small);
+  a.jmp(any);
+  a.bind(small);
+  a.lea(64, r11, symbol("zp_actions"));
+  a.mov(32, rcx, rax);
+  a.movzx(rcx, 8, indexed(r11, rcx));
+  a.jrcxz(bypass);
+  a.mov(32, r11, rcx);
+  a.jmp(framed);
+
+  // Nobody looks at this number: no flags changed, and nothing on the stack but the two words.
+  a.mark("zp_jump_bypass");
+  a.bind(bypass);
+  a.op("syscall");
+  a.pop(rcx);
+  insideFrame(a, -FRAME_IP);
+  a.lea(64, rsp, slot(FRAME_TO_PROGRAM - FRAME_IP));
+  outsideFrame(a);
+  a.jmp(rcx);
+}
+
 export function entryStub(): ObjectFile {
   const a = new StubAssembler();
   const decided = a.label();
@@ -63,7 +117,6 @@ export function entryStub(): ObjectFile {
   const hooked = a.label();
   const callExit = a.label();
   const answer = a.label();
-  const done = a.label();
   const skip = a.label();
   const raw = a.label();
   const noStack = a.label();
@@ -73,6 +126,9 @@ export function entryStub(): ObjectFile {
   const first = a.label();
   const second = a.label();
   const low = a.label();
+  const framed = a.label();
+  const begun = a.label();
+  const any = a.label();
 
   a.mark("zp_entry");
   atReturnAddress(a);
@@ -110,7 +166,9 @@ export function entryStub(): ObjectFile {
   a.bind(low);
   a.pop(rcx);
   outsideFrame(a);
-  enterFrame(a);
+  beginFrame(a);
+  a.bind(framed);
+  fillFrame(a);
   a.mov(64, rdi, rsp);
   a.mov(32, rsi, r11);
   a.test(8, rsi, ACTION_HOOK);
@@ -146,7 +204,6 @@ export function entryStub(): ObjectFile {
   a.mov(64, slot(FRAME_RESULT), rax);
   a.mov(64, rdi, rsp);
   a.call("on_exit");
-  a.bind(done);
   leave(a);
 
   // The C hook gets it.
@@ -157,11 +214,20 @@ export function entryStub(): ObjectFile {
   a.jcc("ne", decided);
   a.jmp(symbol("zp_hook_way"));
 
-  // A jump patch comes here, with any number, and the address after its call site in rcx; it has not touched the stack.
+  outsideFrame(a, 0, r11);
+  a.mark("zp_jump_tail");
+  beginFrame(a, r11);
+  a.jmp(begun);
+
   outsideFrame(a);
   a.mark("zp_jump_entry");
-  enterFrame(a);
-  a.mark("zp_frame_ready");
+  beginFrame(a);
+  a.bind(begun);
+  jumped(a, framed, any);
+
+  insideFrame(a, -FRAME_NEXT);
+  a.bind(any);
+  fillFrame(a);
   a.mark("zp_frame_ready");
   a.mov(64, rdi, rsp);
   a.call("on_enter_any");
@@ -174,21 +240,43 @@ export function entryStub(): ObjectFile {
   a.jcc("e", "zp_hook");
   a.jmp(noStack);
 
-  // VERDICT_RAW: the kernel returns here, or in a child of clone on another stack, whose red zone holds what is needed.
+  // VERDICT_RAW: the kernel returns here with the frame, which then keeps what is needed (guest/process/clone.ts), or in a
+  // child of clone with a new stack. So what follows makes a frame below either, as if we were a call site.
   a.bind(raw);
+  a.mov(64, slot(HANDOVER_LOWERED), FRAME_TO_PROGRAM);
   asTheProgram(a);
   a.op("syscall");
   a.mark("zp_raw_returned");
-  enterFrame(a); // on_raw_exit knows the address that rcx does not hold any more
+  const same = a.label();
+  const child = a.label();
+  const either = a.label();
+  a.mov(64, rcx, rax);
+  a.jrcxz(child);
+  a.bind(same);
+  a.lea(64, rcx, symbol("zp_raw_returned"));
+  a.jmp(either);
+  a.bind(child);
+  a.mov(64, rcx, slot(HANDOVER_LOWERED));
+  a.jrcxz(either); // with a new stack: 0, unwinding ends there
+  a.jmp(same);
+  a.bind(either);
+  outsideFrame(a);
+  enterFrame(a);
   a.mov(64, rdi, rsp);
   a.call("on_raw_exit");
-  a.jmp(done);
+  loadArguments(a);
+  restore(a);
+  a.mov(64, rsp, slot(FRAME_SP));
+  outsideFrame(a);
+  a.jmp(rcx);
 
-  // VERDICT_NOSTACK: the return address waits in the thread block, and a stack for the `call` at the next site.
+  // VERDICT_NOSTACK: the address to go on at waits in the thread block, and a stack for the next call.
   insideFrame(a);
   a.bind(noStack);
   asTheProgram(a);
+  toProgramStack(a);
   a.op("syscall");
+  lost(a);
   a.mov(64, rcx, rax);
   a.bytes(0xe3, 2); // jrcxz over the next jump: the stack is gone
   a.bytes(0xeb, 9); // jmp over the next instruction
@@ -197,6 +285,7 @@ export function entryStub(): ObjectFile {
   a.jmp(rcx);
 
   // A cancellation point (guest/process/cancel.ts): the call is made by the instruction at the site itself.
+  outsideFrame(a);
   a.mark("zp_cancel_entry");
   enterFrame(a);
   a.mov(64, rdi, rsp);
@@ -204,10 +293,9 @@ export function entryStub(): ObjectFile {
   a.cmp(32, rax, VERDICT_SKIP);
   a.jcc("e", skip);
   a.jcc("a", answer);
-  asTheProgram(a, () => {
-    a.mov(64, rcx, slot(FRAME_IP));
-    a.lea(64, rcx, mem(rcx, -SYSCALL_SIZE));
-  });
+  asTheProgram(a);
+  a.lea(64, rcx, mem(rcx, -SYSCALL_SIZE));
+  toProgramStack(a);
   a.jmp(rcx);
 
   // Where the function at the site returns to when its call has an exit hook.

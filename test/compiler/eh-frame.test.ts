@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
-import type { CodeUnit, UnwindRow } from "../../src/compiler/object.ts";
+import { type CodeUnit, RETURN_ADDRESS, type UnwindRow } from "../../src/compiler/object.ts";
 import { writeExecutable, writeSharedObject } from "../../src/elf/write.ts";
 import { code, hex, rel32 } from "./units.ts";
 
@@ -109,7 +109,7 @@ describe("unwinding", () => {
 
 describe("encoding", () => {
   const names = ["rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp"];
-  const nameOf = (reg: number) => names[reg] ?? `r${reg}`;
+  const nameOf = (reg: number) => (reg === RETURN_ADDRESS ? "ra" : (names[reg] ?? `r${reg}`));
   const offset = (value: number) => (value < 0 ? `${value}` : `+${value}`);
 
   /** What readelf makes of the .eh_frame: for each function its rows, as "location cfa {register: rule}". */
@@ -121,7 +121,7 @@ describe("encoding", () => {
       const columns = header!.trim().split(/\s+/).slice(2);
       for (const line of lines) {
         const [location, cfa, ...rules] = line.trim().split(/\s+/);
-        const saved = columns.flatMap((name, i) => (rules[i] === "u" || name === "ra" ? [] : [`${name}=${rules[i]}`]));
+        const saved = columns.flatMap((name, i) => (rules[i] === "u" && name !== "ra" ? [] : [`${name}=${rules[i]}`]));
         rows.push([Number.parseInt(location!, 16), cfa, ...saved.sort()].join(" "));
       }
     }
@@ -138,6 +138,12 @@ describe("encoding", () => {
   const row = fc.record({
     cfa: fc.record({ reg: fc.integer({ min: 0, max: 15 }), offset: fc.integer({ min: 0, max: 100_000 }) }),
     saved,
+    // Of the return address: its place, the register that it is in, or none.
+    ret: fc.oneof(
+      fc.constant({}),
+      fc.record({ at: fc.integer({ min: -40, max: 40 }) }),
+      fc.record({ returnIn: fc.oneof(fc.integer({ min: 0, max: 15 }), fc.constant("nowhere" as const)) }),
+    ) as fc.Arbitrary<{ at?: number; returnIn?: number | "nowhere" }>,
   });
   const steps = fc.array(fc.tuple(fc.constantFrom(1, 5, 63, 64, 255, 256, 65535, 65536), row), {
     minLength: 1,
@@ -149,18 +155,22 @@ describe("encoding", () => {
       fc.property(fc.array(fc.tuple(steps, fc.boolean()), { minLength: 1, maxLength: 5 }), (functions) => {
         const units = functions.map(([list, signalFrame], i) => {
           let end = 0;
-          const unwind = list.map(([step, rest]) => {
+          const unwind = list.map(([step, { cfa, saved, ret }]): UnwindRow => {
             const at = end;
             end += step;
-            return { at, ...rest };
+            if (ret.at !== undefined) return { at, cfa, saved: [...saved, [RETURN_ADDRESS, 8 * ret.at]] };
+            return ret.returnIn === undefined ? { at, cfa, saved } : { at, cfa, saved, returnIn: ret.returnIn };
           });
           return code(`f${i}`, new Uint8Array(end).fill(0x90), { unwind, signalFrame });
         });
         const objects = [{ code: units, data: [] }];
         const path = put("rows", writeExecutable(objects, { base: 0x400000, entry: "f0" }));
         const expected = link(objects, { base: TEXT }).code.flatMap(({ unit, address }) =>
-          (unit.unwind ?? []).map(({ at, cfa, saved }) => {
-            const rules = saved.map(([reg, from]) => `${nameOf(reg)}=c${offset(from)}`).sort();
+          (unit.unwind ?? []).map(({ at, cfa, saved, returnIn }) => {
+            const rules = saved.map(([reg, from]) => `${nameOf(reg)}=c${offset(from)}`);
+            if (returnIn !== undefined) rules.push(returnIn === "nowhere" ? "ra=u" : `ra=r${returnIn}`);
+            else if (!saved.some(([reg]) => reg === RETURN_ADDRESS)) rules.push("ra=c-8");
+            rules.sort();
             return [address + at, `${nameOf(cfa.reg)}${offset(cfa.offset)}`, ...rules].join(" ");
           }),
         );

@@ -11,9 +11,10 @@ import {
 } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
+import { RETURN_ADDRESS } from "../../src/compiler/object.ts";
 import { hookStub } from "../../src/image/hook-stub.ts";
 import { landingStub } from "../../src/image/landing.ts";
-import { FRAME_SIZE, FRAME_SP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
+import { FRAME_IP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
 import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
@@ -124,10 +125,22 @@ describe("the entry stub", () => {
 
   test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without one, or to a function's caller", () => {
     const lines = disassemble("zp_bypass");
-    expect(lines.filter((line) => line === "syscall")).toHaveLength(7);
-    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(8);
+    expect(lines.filter((line) => line === "syscall")).toHaveLength(8);
+    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(10);
     expect(lines.filter((line) => line === "ret")).toHaveLength(2);
     expect(lines.filter((line) => /^jmp r[^c]/.test(line))).toEqual([]);
+  });
+
+  test("a jump patch leaves for the bypass before anything is changed but two words below the red zone", () => {
+    const before = disassemble("zp_jump_entry");
+    const lines = before.slice(0, before.indexOf("syscall"));
+    expect(lines.slice(0, 3)).toEqual(["lea rsp,[rsp-80h]", "push rcx", "push rcx"]);
+    expect(
+      lines.slice(3).filter((line) => !/^(mov|movzx|lea) (ecx|r11d?),|^bswap ecx|^jrcxz |^jmp /.test(line)),
+    ).toEqual([]);
+    expect(disassemble("zp_jump_bypass").slice(0, 4)).toEqual(["syscall", "pop rcx", "lea rsp,[rsp+88h]", "jmp rcx"]);
+    const [lea, ...pushes] = disassemble("zp_jump_tail");
+    expect([lea, ...pushes.slice(0, 2)]).toEqual(["lea rsp,[rsp-80h]", "push r11", "push rcx"]);
   });
 
   test("touches no vector or x87 register", () => {
@@ -144,8 +157,9 @@ describe("the entry stub", () => {
     const { unwind = [], marks = {}, bytes } = entryStub().code[0]!;
     const distanceAt = (offset: number): number | undefined => {
       const row = unwind.findLast(({ at }) => at <= offset)!;
-      if (row.saved.length === 0) return row.cfa.offset;
-      return row.saved[0]![1] === FRAME_SP - FRAME_SIZE ? row.cfa.offset + FRAME_TO_PROGRAM - FRAME_SIZE : undefined;
+      const [saved] = row.saved;
+      const isKnown = !saved || (saved[0] === RETURN_ADDRESS && saved[1] === FRAME_IP - FRAME_TO_PROGRAM);
+      return isKnown ? row.cfa.offset : undefined;
     };
     const decoder = new Decoder(64, bytes, DecoderOptions.None);
     const wrong: string[] = [];
