@@ -1,16 +1,5 @@
 /** Lines of the audit log about processes, and about what will not be seen. */
 import {
-  GAP_EXCLUDED,
-  GAP_EXEC_UNHOOKED,
-  GAP_GS_BASE,
-  GAP_HOOK_CRASHED,
-  GAP_HOOK_REENTERED,
-  GAP_IO_URING,
-  GAP_JIT,
-  GAP_NO_TRAP,
-  GAP_NO_VA0,
-  GAP_RING_OVERFLOW,
-  GAP_UNPATCHED_SITE,
   PATCHES_JUMP,
   PATCHES_TRAP,
   PATCHES_ZERO,
@@ -21,36 +10,6 @@ import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import { failed, mapPages, SYS_GETPPID, SYS_READLINK, unmapPages } from "../std/sys";
 import { AuditLog, beginLine, closeAudit, endLine, nameField, numberField, openAudit, textField } from "./log";
-
-/** The names that src/session/gaps.ts gives to GAP_*. */
-export function gapName(kind: u32): usize {
-  switch (kind) {
-    case GAP_UNPATCHED_SITE:
-      return cstr("unpatched-site");
-    case GAP_NO_VA0:
-      return cstr("no-va0");
-    case GAP_JIT:
-      return cstr("jit");
-    case GAP_IO_URING:
-      return cstr("io_uring");
-    case GAP_RING_OVERFLOW:
-      return cstr("ring-overflow");
-    case GAP_EXEC_UNHOOKED:
-      return cstr("exec-unhooked");
-    case GAP_GS_BASE:
-      return cstr("gs-base");
-    case GAP_NO_TRAP:
-      return cstr("no-trap");
-    case GAP_HOOK_REENTERED:
-      return cstr("hook-reentered");
-    case GAP_HOOK_CRASHED:
-      return cstr("hook-crashed");
-    case GAP_EXCLUDED:
-      return cstr("excluded");
-    default:
-      return cstr("unknown");
-  }
-}
 
 /** Something that is not seen: its kind, an address or number, and what it is about (`length` bytes at `text`). */
 export function auditEvent(kind: usize, value: u64, text: usize, length: u32): void {

@@ -29,10 +29,14 @@ export const ZPOLINE_VECTOR: u32 = 6;
 export const ZPOLINE_HOOK_CRASH: u32 = 7;
 /** Which patches are made: see rewrite/kinds.ts. */
 export const PATCH: u32 = 8;
-export const OURS: u32 = 9;
-export const XDG_CACHE_HOME: u32 = 9;
-export const HOME: u32 = 10;
-const COUNT: u32 = 11;
+/** "1": a process ends at its first gap. */
+export const STRICT: u32 = 9;
+/** "off": io_uring_setup answers ENOSYS. */
+export const IO_URING: u32 = 10;
+export const OURS: u32 = 11;
+export const XDG_CACHE_HOME: u32 = 11;
+export const HOME: u32 = 12;
+const COUNT: u32 = 13;
 
 /** NUL-terminated name of a variable, with its `=`. */
 export function nameOf(variable: u32): usize {
@@ -55,6 +59,10 @@ export function nameOf(variable: u32): usize {
       return cstr("ZPOLINE_HOOK_CRASH=");
     case PATCH:
       return cstr("ZPOLINE_PATCH=");
+    case STRICT:
+      return cstr("ZPOLINE_STRICT=");
+    case IO_URING:
+      return cstr("ZPOLINE_IO_URING=");
     case XDG_CACHE_HOME:
       return cstr("XDG_CACHE_HOME=");
     default:
@@ -63,7 +71,7 @@ export function nameOf(variable: u32): usize {
 }
 
 /** Value of each variable, in zp_variables; 0 where it is not set. */
-const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const values: StaticArray<usize> = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /** Copies: a program may write over its initial environment. */
 // @ts-ignore: decorator
 @external("symbol", "zp_variables")

@@ -6,13 +6,14 @@ import { GAP_EXEC_UNHOOKED, GAP_NO_VA0 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { recordGap } from "../record/record";
+import { isStrict } from "../record/strict";
 import { usesZero } from "../rewrite/kinds";
-import { copyString, startsWith } from "../std/bytes";
+import { copyString, startsWith, stringLength, writeDecimal } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
-import { failed, mapPages, SYS_ACCESS, SYS_EXECVE, SYS_EXECVEAT, unmapPages } from "../std/sys";
+import { AT_FDCWD, failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
 import { loadsLibraries } from "./executable";
-import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, valueOf, valuesSize } from "./environment";
+import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, SESSION, valueOf, valuesSize } from "./environment";
 import { copyOthers, namesOurs, PRELOAD_NAME } from "./preload";
 import { mayMapZero } from "./privileges";
 import { currentThread, ThreadBlock } from "./thread";
@@ -20,6 +21,10 @@ import { currentThread, ThreadBlock } from "./thread";
 const MOST_VARIABLES: usize = 1 << 20;
 const MOST_PATH: usize = 4096;
 const X_OK: u64 = 1;
+const W_OK: u64 = 2;
+const R_OK: u64 = 4;
+const AT_EMPTY_PATH: u64 = 0x1000;
+const SYS_FACCESSAT: u64 = 269;
 const MOST_PRELOAD: usize = 65536;
 /** Most bytes of our variables' names, each with `=` and NUL. */
 const ROOM_FOR_NAMES: usize = 256;
@@ -39,40 +44,64 @@ export function beforeExec(f: Frame): void {
     if (preloadLength >= MOST_PRELOAD) return; // also NOT_READABLE: the kernel will say EFAULT
   }
   const named = preload != 0 && namesOurs(preload + PRELOAD_NAME);
-  if (!libraryPath && !(named && usesZero && !mayMapZero(changetype<usize>(f) + offsetof<Frame>("plan0")))) {
-    if (valueOf(AUDIT)) reportLoss(f, named);
-    return;
-  }
+  const strict = isStrict();
+  if (strict || (!libraryPath && valueOf(AUDIT))) reportLoss(f, named || libraryPath != 0, strict);
+  const without = usesZero && (libraryPath ? strict : named) && !mayMapZero(scratchOf(f));
+  if (!libraryPath && !without) return;
   const size = ((count + SLOTS) * 8 + ROOM_FOR_NAMES + valuesSize() + preloadLength + 4095) & ~4095;
   const pages = mapPages(size);
   if (failed(pages)) return;
   const thread = currentThread();
   thread.execPages = <usize>pages;
   thread.execSize = size;
-  if (libraryPath) {
-    build(<usize>pages, variables, count, preload);
-  } else {
-    buildWithout(<usize>pages, variables, count, preload);
-    recordGap(GAP_NO_VA0, 0, pathArgument(f), pathLength(f));
-  }
+  if (without) recordGap(GAP_NO_VA0, 0, pathArgument(f), pathLength(f));
+  if (libraryPath) build(<usize>pages, variables, count, preload);
+  else buildWithout(<usize>pages, variables, count, preload);
   setEnvironmentArgument(f, pages);
 }
 
+/** Bytes of memory that nobody needs before the call: SCRATCH of privileges.ts, FD_PATH here. */
+// @ts-ignore: decorator
+@inline
+function scratchOf(f: Frame): usize {
+  return changetype<usize>(f) + offsetof<Frame>("plan0");
+}
+
 /**
- * Without a session LD_PRELOAD is the user's, and the program's to change. That it does not name us (`named`), or means nothing
- * to what is started, is for the audit log.
+ * What is started will not be hooked: LD_PRELOAD, which is the user's without a session, does not name us (`named`), or it
+ * means nothing to what is started. With a session the reader learns that from what it does not hear; `strict` asks before.
  */
-function reportLoss(f: Frame, named: bool): void {
-  const path = pathArgument(f);
+function reportLoss(f: Frame, named: bool, strict: bool): void {
   const length = pathLength(f);
-  if (!length) return;
-  if (<u32>f.nr == <u32>SYS_EXECVE) {
-    if (syscall6(SYS_ACCESS, path, X_OK, 0, 0, 0, 0) != 0) return; // it will fail
-    if (named && loadsLibraries(path)) return;
-  } else if (named) {
-    return; // its directory is a descriptor: not looked at
+  let path = pathArgument(f);
+  let directory = <i64>AT_FDCWD;
+  if (<u32>f.nr == <u32>SYS_EXECVEAT) {
+    directory = <i64>(<i32>f.a0);
+    if (!length && f.a4 & AT_EMPTY_PATH) {
+      path = descriptorPath(<u32>directory, scratchOf(f));
+      directory = <i64>AT_FDCWD;
+    }
+  } else if (!length) {
+    return;
   }
-  recordGap(GAP_EXEC_UNHOOKED, 0, path, length);
+  if (syscall6(SYS_FACCESSAT, directory, path, X_OK, 0, 0, 0) != 0) return; // it will fail
+  if (named && loadsLibraries(directory, path) && !(strict && libraryPath && isOutOfReach())) return;
+  recordGap(GAP_EXEC_UNHOOKED, 0, path, <u32>stringLength(path));
+}
+
+const MOST_DESCRIPTOR: u32 = 999_999_999;
+
+/** The path of a descriptor, in 24 bytes at `room`. */
+function descriptorPath(descriptor: u32, room: usize): usize {
+  const end = copyString(room, cstr("/proc/self/fd/"));
+  store<u8>(writeDecimal(end, descriptor < MOST_DESCRIPTOR ? descriptor : MOST_DESCRIPTOR), 0);
+  return room;
+}
+
+/** Whether what we need is not there for the next image: another root directory, another user. */
+function isOutOfReach(): bool {
+  if (syscall6(SYS_FACCESSAT, AT_FDCWD, libraryPath, R_OK, 0, 0, 0) != 0) return true;
+  return syscall6(SYS_FACCESSAT, AT_FDCWD, valueOf(SESSION), R_OK | W_OK, 0, 0, 0) != 0;
 }
 
 // @ts-ignore: decorator

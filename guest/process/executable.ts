@@ -1,5 +1,9 @@
-/** What a file shows of how it will be executed (fs/binfmt_elf.c, fs/binfmt_script.c): for the audit log. */
+/**
+ * What a file shows of how it will be executed (fs/binfmt_elf.c, fs/binfmt_script.c), for those who must know beforehand
+ * whether it will be hooked.
+ */
 import { isRegular, O_NONBLOCK, openAt, Stat, statDescriptor } from "../std/files";
+import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import {
   AT_FDCWD,
@@ -10,6 +14,7 @@ import {
   O_RDONLY,
   SYS_GETEGID,
   SYS_GETEUID,
+  SYS_PRCTL,
   SYS_READ,
   unmapPages,
 } from "../std/sys";
@@ -19,6 +24,10 @@ const PAGE: usize = 4096;
 const NAME_AT: usize = PAGE;
 const STAT_AT: usize = 2 * PAGE;
 const SIZE: usize = 3 * PAGE;
+
+const SYS_GETUID: u64 = 102;
+const SYS_FGETXATTR: u64 = 193;
+const PR_GET_NO_NEW_PRIVS: u64 = 39;
 
 const SCRIPT: u16 = 0x2123; // #!
 const MOST_SCRIPTS: u32 = 5;
@@ -31,21 +40,29 @@ const S_ISUID: u32 = 0o4000;
 const S_ISGID_XGRP: u32 = 0o2010;
 
 /**
- * Whether the program at `path`, or the interpreter of the script there, will be loaded by a dynamic loader that minds
- * LD_PRELOAD. No: static programs, those for another architecture, setuid and setgid ones. What cannot be read counts as yes.
+ * Whether the program at `path` (from `directory`, as openat(2) takes both), or the interpreter of the script there, will be
+ * loaded by a dynamic loader that minds LD_PRELOAD. No: static programs, those for another architecture, those that get
+ * rights. What cannot be read counts as yes.
  */
-export function loadsLibraries(path: usize): bool {
+export function loadsLibraries(directory: i64, path: usize): bool {
   const pages = mapPages(SIZE);
   if (failed(pages)) return true;
   let answer: bool = true;
+  let start = directory;
   let from = path;
   for (let scripts: u32 = 0; scripts < MOST_SCRIPTS; scripts++) {
-    if (!readHead(from, <usize>pages)) break;
+    const fd = openAt(start, from, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (failed(fd)) break;
+    const read = readHead(fd, <usize>pages);
+    const capable = read && hasCapabilities(fd);
+    closeFile(fd);
+    if (!read) break;
     if (load<u16>(<usize>pages) == SCRIPT) {
+      start = <i64>AT_FDCWD;
       from = interpreterOf(<usize>pages);
       continue;
     }
-    answer = !gainsRights(changetype<Stat>(<usize>pages + STAT_AT)) && hasInterpreter(<usize>pages);
+    answer = !capable && !gainsRights(changetype<Stat>(<usize>pages + STAT_AT)) && hasInterpreter(<usize>pages);
     break;
   }
   unmapPages(<usize>pages, SIZE);
@@ -53,14 +70,16 @@ export function loadsLibraries(path: usize): bool {
 }
 
 /** The first page of a regular file, and its Stat. */
-function readHead(path: usize, pages: usize): bool {
-  const fd = openAt(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
-  if (failed(fd)) return false;
+function readHead(fd: i64, pages: usize): bool {
   const stat = changetype<Stat>(pages + STAT_AT);
   memory.fill(pages, 0, PAGE);
-  const done = statDescriptor(fd, stat) && isRegular(stat) && syscall6(SYS_READ, fd, pages, PAGE, 0, 0, 0) > 0;
-  closeFile(fd);
-  return done;
+  return statDescriptor(fd, stat) && isRegular(stat) && syscall6(SYS_READ, fd, pages, PAGE, 0, 0, 0) > 0;
+}
+
+/** File capabilities mean nothing to root, who has them all (capabilities(7)). */
+function hasCapabilities(fd: i64): bool {
+  if (syscall6(SYS_GETUID, 0, 0, 0, 0, 0, 0) == 0) return false;
+  return syscall6(SYS_FGETXATTR, fd, cstr("security.capability"), 0, 0, 0, 0) > 0;
 }
 
 /** The name behind `#!`, with a NUL: the page ends with one at the latest. */
@@ -73,8 +92,9 @@ function interpreterOf(pages: usize): usize {
   return pages + NAME_AT;
 }
 
-/** Then ld.so is told AT_SECURE, and drops LD_PRELOAD. */
+/** Then ld.so is told AT_SECURE, and drops LD_PRELOAD. Not where no rights can be gained any more (PR_SET_NO_NEW_PRIVS). */
 function gainsRights(stat: Stat): bool {
+  if (syscall6(SYS_PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0, 0) == 1) return false;
   if (stat.mode & S_ISUID && <i64>stat.uid != syscall6(SYS_GETEUID, 0, 0, 0, 0, 0, 0)) return true;
   const group = (stat.mode & S_ISGID_XGRP) == S_ISGID_XGRP;
   return group && <i64>stat.gid != syscall6(SYS_GETEGID, 0, 0, 0, 0, 0, 0);

@@ -157,9 +157,9 @@ function loadPlan(f: Frame, index: u32): u32 {
   return load<u32>(changetype<usize>(f) + offsetof<Frame>("plan0") + (<usize>index << 2));
 }
 
-/** One payload with a string of our own (START and GAP records). */
-export function writeString(to: usize, text: usize, length: u32): void {
-  writeHeader(to, 0, CAPTURE_CSTRING, length, length);
+/** A payload with a string of our own (START and GAP records). */
+export function writeString(to: usize, argument: u32, text: usize, length: u32): void {
+  writeHeader(to, argument, CAPTURE_CSTRING, length, length);
   memory.copy(to + PAYLOAD_HEADER, text, length);
 }
 

@@ -28,6 +28,7 @@ import {
   START_PID,
   START_PPID,
   START_TIME,
+  STRING_MAX,
   TYPE_CHILD,
   TYPE_ENTER,
   TYPE_EXIT,
@@ -35,12 +36,15 @@ import {
   TYPE_START,
 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
-import { auditEvent, gapName } from "../audit/event";
+import { auditEvent } from "../audit/event";
+import { gapName } from "../audit/gaps";
 import { currentPid } from "../process/thread";
 import { patchesInUse } from "../rewrite/kinds";
+import { stringLength } from "../std/bytes";
 import { rdtsc, syscall6 } from "../std/raw";
 import { failed, SYS_GETPPID } from "../std/sys";
 import { copyAll, planAll, writeString } from "./capture";
+import { endAtGap } from "./strict";
 import { commit, realTime, reserve, ring, stamp, releaseIfScarce } from "./ring";
 
 const NO_ROW: StaticArray<u64> = [0, 0, 0, 0];
@@ -106,9 +110,12 @@ function stringRecordSize(payloads: u32, length: u32): u32 {
   return payloads + PAYLOAD_HEADER + ((length + 7) & ~7);
 }
 
-/** A program image starts: `path` (not NUL-terminated) is its executable. */
-export function recordStart(path: usize, length: u32, beginTsc: u64, patched: u32, left: u32): void {
-  const record = reserve(stringRecordSize(START_PAYLOADS, length));
+/** A program image starts: `path` (not NUL-terminated) is its executable, `executed` (with a NUL) what execve was given. */
+export function recordStart(path: usize, length: u32, executed: usize, beginTsc: u64, patched: u32, left: u32): void {
+  const given = executed ? stringLength(executed) : 0;
+  const executedLength = given < <usize>STRING_MAX ? <u32>given : 0;
+  const second = stringRecordSize(START_PAYLOADS, length);
+  const record = reserve(stringRecordSize(second, executedLength));
   if (!record) return;
   store<u32>(record, currentPid(), START_PID);
   store<u32>(record, <u32>syscall6(SYS_GETPPID, 0, 0, 0, 0, 0, 0), START_PPID);
@@ -118,19 +125,25 @@ export function recordStart(path: usize, length: u32, beginTsc: u64, patched: u3
   store<u32>(record, patched, START_PATCHED);
   store<u32>(record, left, START_LEFT);
   store<u32>(record, patchesInUse(), START_PATCHES);
-  writeString(record + START_PAYLOADS, path, length);
+  writeString(record + START_PAYLOADS, 0, path, length);
+  writeString(record + second, 1, executed, executedLength);
   commit(record, TYPE_START);
 }
 
+/** Something is not seen: what it is about are `length` bytes at `detail`. Does not return in a strict process. */
 export function recordGap(kind: u32, value: u64, detail: usize, length: u32): void {
   auditEvent(gapName(kind), value, detail, length);
-  if (!ring) return;
+  if (ring) writeGap(kind, value, detail, length);
+  endAtGap(kind, detail, length);
+}
+
+function writeGap(kind: u32, value: u64, detail: usize, length: u32): void {
   const record = reserve(stringRecordSize(GAP_PAYLOADS, length));
   if (!record) return;
   stamp(record, rdtsc());
   store<u32>(record, kind, GAP_KIND);
   store<u64>(record, value, GAP_VALUE);
-  writeString(record + GAP_PAYLOADS, detail, length);
+  writeString(record + GAP_PAYLOADS, 0, detail, length);
   commit(record, TYPE_GAP);
 }
 

@@ -20,6 +20,7 @@ import {
   RING_CHUNK_SIZE,
   RING_CHUNK_TABLE,
   RING_CHUNKS,
+  RING_ENDED,
   RING_H_BEAT,
   RING_H_CHUNK_COUNT,
   RING_H_CLOSED,
@@ -34,6 +35,7 @@ import {
   THREAD_CURSOR,
 } from "../../src/image/layout";
 import { CURSOR_NONE, currentThread } from "../process/thread";
+import { endProcess, isStrict } from "./strict";
 import { own } from "../process/own";
 import { gsLoad64, gsXadd64, gsXchg64, rdtsc, syscall6 } from "../std/raw";
 import {
@@ -133,6 +135,7 @@ function reserveInNewChunk(size: u32): usize {
     if (chunk == NO_CHUNK) {
       gsXchg64(THREAD_CURSOR, CURSOR_NONE);
       atomic.add<u64>(ring + RING_H_LOST, 1);
+      if (isStrict()) endProcess();
       return 0;
     }
     closeChunk(gsXchg64(THREAD_CURSOR, <u64>chunk << 32));
@@ -187,6 +190,7 @@ function takeChunk(): u32 {
   let beat = load<u64>(ring + RING_H_BEAT);
   let tries: u32 = 0;
   while (true) {
+    if (load<u32>(ring + RING_H_CLOSED) == RING_ENDED) endProcess();
     const count = atomic.load<u32>(ring + RING_H_CHUNK_COUNT);
     let full = false;
     for (let i: u32 = 0; i < count; i++) {

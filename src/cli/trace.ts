@@ -25,6 +25,7 @@ interface TraceFlags {
   readonly stringLimit: string;
   readonly patch?: PatchChoice;
   readonly coverage?: string;
+  readonly strict?: true;
 }
 
 export function traceCommand(): Command {
@@ -38,6 +39,7 @@ export function traceCommand(): Command {
     .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
     .addOption(new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES))
     .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
+    .option("--strict", "end COMMAND and all of its processes at the first gap, with status 125")
     .argument("<command>", "what to run: the first word that is no option")
     .argument("[args...]", "its arguments")
     .action(traceAction);
@@ -69,12 +71,18 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     idle: () => presenter.flush(),
     congested: () => output.congested,
     ...(select === undefined ? {} : { select }),
+    strict: flags.strict === true,
     ...(flags.patch === undefined ? {} : { patch: flags.patch }),
   });
   const release = passSignalsTo(session);
   const result = await session.result.finally(release);
   await output.end().finally(() => reportGaps(result.coverage));
   if (coverage !== undefined) await writeCoverage(coverage, { follow, ...result.coverage });
+  if (flags.strict === true && !result.coverage.complete) {
+    throw new ZpolineError("STRICT", `${command} was ended at a gap, as --strict asks`, {
+      fix: "docs/coverage.md tells what each gap means; leave out --strict to go on",
+    });
+  }
   endLike(result.interrupted === undefined ? result.status : { signal: os.constants.signals[result.interrupted] });
 }
 

@@ -1,5 +1,5 @@
 /** What a program file is, before it is started: found by reading it as the kernel's execve would. */
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, type Stats, statSync } from "node:fs";
 import { ZpolineError } from "../errors.ts";
 import { ET_DYN, ET_EXEC } from "./constants.ts";
 import { buildId, interpreter, readElf } from "./read.ts";
@@ -24,10 +24,10 @@ export interface ProgramDescription {
   readonly loader: string | undefined;
   readonly positionIndependent: boolean;
   /**
-   * The set-user-ID or set-group-ID bit is in force: where that changes the user, the dynamic loader ignores LD_PRELOAD.
-   * File capabilities, which do the same, are not seen.
+   * The set-user-ID or set-group-ID bit changes the user or the group: then the dynamic loader ignores LD_PRELOAD. File
+   * capabilities, which do the same, are not seen.
    */
-  readonly setId: boolean;
+  readonly gainsRights: boolean;
   readonly buildId: string | undefined;
 }
 
@@ -47,11 +47,10 @@ export function describeProgram(path: string): ProgramDescription {
   const scripts: ScriptLine[] = [];
   let file = path;
   while (true) {
-    const mode = checkExecutable(file, scripts.at(-1));
+    const status = checkExecutable(file, scripts.at(-1));
     const found = inspect(file);
     if (!("interpreter" in found)) {
-      const setId = (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
-      return { path: file, scripts, setId, ...found };
+      return { path: file, scripts, gainsRights: gainsRights(status), ...found };
     }
     scripts.push(found);
     if (scripts.length > SCRIPT_DEPTH_MAX)
@@ -73,8 +72,13 @@ function inspect(path: string): ScriptLine | ElfDescription {
   );
 }
 
-/** The mode of a file that may be executed. `user`: the script that names it as its interpreter. */
-function checkExecutable(path: string, user: ScriptLine | undefined): number {
+function gainsRights({ mode, uid, gid }: Stats): boolean {
+  const setsGroup = (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
+  return ((mode & S_ISUID) !== 0 && uid !== process.geteuid?.()) || (setsGroup && gid !== process.getegid?.());
+}
+
+/** The status of a file that may be executed. `user`: the script that names it as its interpreter. */
+function checkExecutable(path: string, user: ScriptLine | undefined): Stats {
   const why = (error: unknown) => ({ cause: user === undefined ? error : `it is the interpreter of ${user.path}` });
   const status = attempt(
     () => statSync(path),
@@ -89,7 +93,7 @@ function checkExecutable(path: string, user: ScriptLine | undefined): number {
         fix: `chmod +x ${path}`,
       }),
   );
-  return status.mode;
+  return status;
 }
 
 function attempt<T>(run: () => T, explain: (error: unknown) => ZpolineError): T {

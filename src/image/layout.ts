@@ -147,8 +147,10 @@ export const RING_H_BEAT = 16;
 export const RING_H_LOST = 24;
 /** u64, atomic: times a thread had to wait for a free chunk. */
 export const RING_H_WAITS = 32;
-/** u32: 1 when the reader has gone: guests stop recording (and count what they lose). */
+/** u32: RING_CLOSED when the reader has gone: guests stop recording (and count what they lose). RING_ENDED: they end. */
 export const RING_H_CLOSED = 40;
+export const RING_CLOSED = 1;
+export const RING_ENDED = 2;
 /** u32: process id of the session's root target (the first process that attaches writes its own). */
 export const RING_H_ROOT = 44;
 
@@ -206,8 +208,8 @@ export const EXIT_RESULT = 32;
 export const EXIT_PAYLOADS = 40;
 /**
  * A program image starts to be hooked. body: u32 pid, u32 ppid, u64 CLOCK_REALTIME ns at tsc, u64 tsc when our start-up
- * began, u32 sites patched, u32 sites left alone, u32 PATCHES_* in use, u32 0; then one CSTRING payload (arg 0): path of
- * the executable.
+ * began, u32 sites patched, u32 sites left alone, u32 PATCHES_* in use, u32 0; then CSTRING payloads: path of the
+ * executable (arg 0), and the path that was executed, which may be a script's (arg 1).
  */
 export const TYPE_START = 3;
 export const START_PID = 16;

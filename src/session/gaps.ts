@@ -82,6 +82,15 @@ export class GapList {
     else this.#dropped += count;
   }
 
+  get isEmpty(): boolean {
+    return this.#gaps.size === 0;
+  }
+
+  /** Whether there is one of this process. */
+  concerns(pid: number): boolean {
+    return [...this.#gaps.values()].some((gap) => gap.pid === pid);
+  }
+
   list(): Gap[] {
     const gaps: Gap[] = [...this.#gaps.values()];
     if (this.#dropped > 0) gaps.push({ kind: "unknown", pid: 0, detail: "further gaps", count: this.#dropped });

@@ -8,6 +8,8 @@ import { type GapList, gapKind } from "./gaps.ts";
 import { readPayloads, readText, recordType } from "./records.ts";
 
 const TWO_32 = 4294967296;
+/** fcntl.h */
+const AT_FDCWD = -100;
 /** Calls of one thread that are open at once (signal handlers nest); older ones were jumped out of. */
 const MOST_OPEN = 64;
 
@@ -85,7 +87,7 @@ export class Narrator {
       const thread = this.#threads.get(tid);
       if (thread?.pid !== pid) continue;
       const exec = findExec(thread);
-      if (exec !== undefined) this.#gaps.add("exec-unhooked", pid, execPath(exec.call));
+      if (exec !== undefined) this.#gaps.add("exec-unhooked", pid, execName(exec.call));
       this.#end(thread, status ?? process.status);
     }
   }
@@ -144,7 +146,7 @@ export class Narrator {
   #start({ pid, tid, ticks, memory, at }: RawRecord): void {
     this.#clock.pair(ticks, this.#clock.realTime(memory, at + L.START_TIME));
     const began = Math.min(this.#now, this.#clock.time(this.#clock.ticks(memory, at + L.START_BEGIN_TSC)));
-    this.#replaceImage(pid, began);
+    this.#replaceImage(pid, began, readText(memory, at, L.START_PAYLOADS, 1));
     this.#thread(pid, tid);
     if (pid === this.#root) this.rootStarted = true;
     this.#sink.start({
@@ -160,13 +162,20 @@ export class Narrator {
     });
   }
 
-  /** An execve ends all threads but the one that called it, and that one goes on as the main thread. */
-  #replaceImage(pid: number, began: number): void {
+  /**
+   * An execve ends all threads but the one that called it, and that one goes on as the main thread. `executed`: what the new
+   * image was called by; where that is not what was asked for, there was another one in between, which called execve itself.
+   */
+  #replaceImage(pid: number, began: number, executed: string): void {
     for (const tid of [...(this.#processes.get(pid)?.tids ?? [])]) {
       const thread = this.#threads.get(tid);
       if (thread?.pid !== pid) continue;
       const exec = findExec(thread);
       if (exec !== undefined) {
+        const asked = execName(exec.call);
+        if (executed !== "" && asked !== "" && asked !== executed) {
+          this.#gaps.add("exec-unhooked", pid, execName(exec.call));
+        }
         exec.call.result = 0;
         exec.call.end = Math.max(exec.call.start, began);
         this.#sink.exit(exec.call);
@@ -180,7 +189,8 @@ export class Narrator {
     const kind = memory.readUInt32LE(at + L.GAP_KIND);
     const value = unsigned(memory, at + L.GAP_VALUE);
     const detail = readText(memory, at, L.GAP_PAYLOADS);
-    this.#thread(pid, tid);
+    const thread = this.#thread(pid, tid);
+    if (kind === L.GAP_EXEC_UNHOOKED) thread.open = thread.open.filter((open) => open !== findExec(thread));
     this.#gaps.add(gapKind(kind), pid, detail);
     this.#sink.gap({ type: "gap", pid, tid, time: this.#now, kind, value, detail });
   }
@@ -239,6 +249,14 @@ function execPath(call: CallEvent): string {
   const arg = call.nr === NUMBERS.execveat ? 1 : 0;
   const path = call.enter.find((payload) => payload.arg === arg && payload.kind === L.CAPTURE_CSTRING);
   return path === undefined ? "" : path.memory.toString("utf8", path.at, path.at + path.size);
+}
+
+/** What an image finds as its AT_EXECFN (fs/exec.c, alloc_bprm). */
+function execName(call: CallEvent): string {
+  const path = execPath(call);
+  const fromDescriptor = call.nr === NUMBERS.execveat && call.int(0) !== AT_FDCWD && !path.startsWith("/");
+  if (!fromDescriptor) return path;
+  return path === "" ? `/dev/fd/${call.int(0)}` : `/dev/fd/${call.int(0)}/${path}`;
 }
 
 function makesChild(nr: number): boolean {

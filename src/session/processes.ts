@@ -41,12 +41,34 @@ function fieldsAfterName(stat: string): string[] {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
-function readProc(path: string): string | undefined {
+/** A file of /proc; undefined when there is none, or it may not be read. */
+export function readProc(path: string): string | undefined {
   try {
     return fs.readFileSync(path, "latin1");
   } catch {
     return undefined;
   }
+}
+
+const AT_NULL = 0n;
+/** getauxval(3). */
+const AT_SECURE = 23n;
+
+/**
+ * Whether the program that a process has just executed has got rights that its caller has not (setuid, file capabilities),
+ * so that its dynamic loader ignores LD_PRELOAD. Such a process may as a rule not be looked into.
+ */
+export function isSecure(pid: number): boolean {
+  let vector: Buffer;
+  try {
+    vector = fs.readFileSync(`/proc/${pid}/auxv`);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EACCES";
+  }
+  for (let at = 0; at + 16 <= vector.length && vector.readBigUInt64LE(at) !== AT_NULL; at += 16) {
+    if (vector.readBigUInt64LE(at) === AT_SECURE) return vector.readBigUInt64LE(at + 8) !== 0n;
+  }
+  return false;
 }
 
 /** True while any process that we may look into has the file mapped. Reads every /proc/PID/maps: slow. */

@@ -47,6 +47,8 @@ export class Reader {
   readonly #dying = new Map<number, number>();
   readonly #order = new Order();
   #passes = 0;
+  /** Events that guests have lost, as far as they are among the gaps. */
+  #lost = 0;
   readonly #now: () => number;
   #nextCensus: number;
   #rootStatus: Status | undefined;
@@ -84,6 +86,12 @@ export class Reader {
     if (free * 4 < this.#ring.chunkCount) this.#ring.grow();
   }
 
+  /** Whether something has been missed so far. */
+  hasGaps(): boolean {
+    this.#noteLost();
+    return !this.#gaps.isEmpty;
+  }
+
   /** Whether a process that was seen is still alive. */
   anyoneLives(): boolean {
     if (this.#foreign) return anyoneMaps(this.#ring.path);
@@ -107,10 +115,16 @@ export class Reader {
     for (const record of this.#order.take(Number.POSITIVE_INFINITY)) this.#narrator.tell(record);
     if (interrupted !== undefined && this.anyoneLives()) this.#gaps.add("still-running", 0, interrupted);
     this.#narrator.finish(this.#rootStatus ?? {});
-    if (!this.#narrator.rootStarted) this.#gaps.add("not-hooked", this.#root, this.#unhookable);
+    if (!(this.#narrator.rootStarted || this.#gaps.concerns(this.#root)))
+      this.#gaps.add("not-hooked", this.#root, this.#unhookable);
     for (const chunk of this.#chunks.values()) this.#noteDamage(chunk);
+    this.#noteLost();
+  }
+
+  #noteLost(): void {
     const lost = this.#ring.lost();
-    if (lost > 0) this.#gaps.add("ring-overflow", 0, "", lost);
+    if (lost > this.#lost) this.#gaps.add("ring-overflow", 0, "", lost - this.#lost);
+    this.#lost = lost;
   }
 
   /** Returns how many chunks are free. */

@@ -84,8 +84,8 @@ export function readPayloads(memory: Buffer, at: number, offset: number): readon
   return payloads;
 }
 
-/** Text of the one CSTRING payload of a START or GAP record. */
-export function readText(memory: Buffer, at: number, offset: number): string {
-  const payload = readPayloads(memory, at, offset)[0];
+/** Text of CSTRING payload `index` of a START or GAP record; "" where there is none. */
+export function readText(memory: Buffer, at: number, offset: number, index = 0): string {
+  const payload = readPayloads(memory, at, offset)[index];
   return payload === undefined ? "" : memory.toString("utf8", payload.at, payload.at + payload.size);
 }

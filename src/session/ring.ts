@@ -95,7 +95,12 @@ export class Ring {
 
   /** Tells guests to stop recording: nobody will read. */
   closeForGuests(): void {
-    this.#write32(L.RING_H_CLOSED, 1);
+    this.#write32(L.RING_H_CLOSED, L.RING_CLOSED);
+  }
+
+  /** Tells guests to end their processes: those that the reader cannot see yet do so as soon as they record something. */
+  endGuests(): void {
+    this.#write32(L.RING_H_CLOSED, L.RING_ENDED);
   }
 
   /** Events that guests could not record. */

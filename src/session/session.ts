@@ -10,9 +10,11 @@ import { findCommand } from "./command.ts";
 import { type Coverage, coverageOf } from "./coverage.ts";
 import { filterSink } from "./filter.ts";
 import { type Gap, GapList } from "./gaps.ts";
+import { killAll } from "./kill.ts";
 import { preloadList, preloadPath } from "./library.ts";
 import type { Status } from "./narrator.ts";
 import { requireAddressZero } from "./prerequisites.ts";
+import { isSecure } from "./processes.ts";
 import { Reader } from "./reader.ts";
 import { Ring } from "./ring.ts";
 import { removeStale } from "./stale.ts";
@@ -54,6 +56,11 @@ export interface SessionOptions {
   readonly dataLimit?: number;
   /** How calls are made to reach the hook (docs/mechanisms.md). */
   readonly patch?: PatchChoice;
+  /**
+   * Nothing may be missed: throws where that is clear before the start, and ends all processes of the program, followed or
+   * not, at the first gap. Whether that happened is told by the coverage.
+   */
+  readonly strict?: boolean;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly stdio?: StdioOptions;
@@ -79,8 +86,11 @@ export const DEFAULT_DATA_LIMIT = 32;
 /** Starts a program with the hook in it. Throws ZpolineError when it cannot be started; nothing is left behind then. */
 export async function startSession(options: SessionOptions): Promise<Session> {
   const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "zero" } = options;
+  const strict = options.strict === true;
   const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
+  const reason = unhookable(program);
+  if (strict && reason !== "") throw strictRefusal(command, reason);
   if (patch.startsWith("zero")) requireAddressZero();
   removeStale(os.tmpdir());
   const table = captureRows(select === undefined ? undefined : new Set([...select, ...LIFE]));
@@ -94,10 +104,20 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       argv0: command,
       ...(cwd === undefined ? {} : { cwd }),
       stdio,
-      env: { ...env, LD_PRELOAD, ZPOLINE_SESSION: ring.path, ZPOLINE_PATCH: patch },
+      env: {
+        ...env,
+        LD_PRELOAD,
+        ZPOLINE_SESSION: ring.path,
+        ZPOLINE_PATCH: patch,
+        ...(strict ? { ZPOLINE_STRICT: "1" } : {}),
+      },
     });
     const exit = waitFor(child);
     await started(child, command);
+    if (strict && isSecure(child.pid as number)) {
+      child.kill("SIGKILL");
+      throw strictRefusal(command, "it has file capabilities");
+    }
     const session = new Session(options, program, child, ring, exit);
     session.result.finally(() => process.off("exit", remove)).catch(() => {});
     return session;
@@ -118,6 +138,7 @@ export class Session {
   readonly result: Promise<SessionResult>;
   readonly child: ChildProcess;
   readonly #follow: boolean;
+  readonly #strict: boolean;
   readonly #congested: () => boolean;
   readonly #idle: () => void;
   readonly #ring: Ring;
@@ -127,6 +148,8 @@ export class Session {
   #status: Status | undefined;
   #interrupted: NodeJS.Signals | undefined;
   #wake: () => void = () => {};
+  /** What a strict session was ended for. What its end leaves behind (calls that never return) are no gaps. */
+  #reasons: readonly Gap[] | undefined;
   /** Passes since the program has ended in which nothing was read. */
   #quiet = 0;
 
@@ -137,12 +160,13 @@ export class Session {
     ring: Ring,
     exit: Promise<Status>,
   ) {
-    const { sink, select, follow = false, congested = () => false, idle = () => {} } = options;
+    const { sink, select, follow = false, strict = false, congested = () => false, idle = () => {} } = options;
     const clock = new Clock();
     this.child = child;
     this.pid = child.pid as number;
     this.epoch = clock.epoch;
     this.#follow = follow;
+    this.#strict = strict;
     this.#congested = congested;
     this.#idle = idle;
     this.#ring = ring;
@@ -192,18 +216,25 @@ export class Session {
       }
       const read = this.#reader.pass();
       if (read === 0) this.#idle();
+      if (this.#strict && this.#reasons === undefined && this.#reader.hasGaps()) this.#stop();
       this.#quiet = this.#status === undefined || read > 0 ? 0 : this.#quiet + 1;
       delay = read > 0 ? LEAST_DELAY : Math.min(delay * 2, MOST_DELAY);
       await this.#sleep(read >= BUSY || this.#isEnding() ? 0 : delay);
     }
     const interrupted = this.#interrupted;
     this.#reader.finish(interrupted);
-    const gaps = this.#gaps.list().filter((gap) => this.#follow || this.#concernsRoot(gap));
+    const gaps = this.#reasons ?? this.#gaps.list().filter((gap) => this.#follow || this.#concernsRoot(gap));
     return {
       status: this.#status ?? {},
       coverage: coverageOf(gaps, this.#patches),
       ...(interrupted === undefined ? {} : { interrupted }),
     };
+  }
+
+  #stop(): void {
+    this.#reasons = this.#gaps.list();
+    this.#ring.endGuests();
+    killAll(this.#ring.path, this.#status === undefined ? this.pid : undefined);
   }
 
   #concernsRoot({ kind, pid }: Gap): boolean {
@@ -233,10 +264,17 @@ export class Session {
   }
 }
 
+function strictRefusal(command: string, reason: string): ZpolineError {
+  return new ZpolineError("STRICT", `${command} was not started, because system calls would be missed`, {
+    cause: reason,
+    fix: "leave out --strict (strict: true) to run it all the same",
+  });
+}
+
 /** Why ld.so would not load the library into the program; "" where it would. */
-function unhookable({ linkage, setId, path }: ProgramDescription): string {
+function unhookable({ linkage, gainsRights, path }: ProgramDescription): string {
   if (linkage === "static") return `${path} is statically linked`;
-  return setId ? `${path} is set-user-ID or set-group-ID` : "";
+  return gainsRights ? `${path} is set-user-ID or set-group-ID` : "";
 }
 
 function waitFor(child: ChildProcess): Promise<Status> {

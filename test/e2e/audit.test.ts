@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import * as layout from "../../src/image/layout.ts";
-import { gapKind } from "../../src/session/gaps.ts";
+import { gapKind, TEXT_OF } from "../../src/session/gaps.ts";
 import { libraryPath } from "../../src/session/library.ts";
 import { audited, objectLine, readAudit } from "./audit.ts";
 import { fixture, run, scratch, ZPOLINE, zpoline } from "./run.ts";
@@ -168,14 +168,16 @@ test("a program that is started without our library in its environment is said t
   expect(lost).toEqual(["/bin/true", "/bin/true"]);
 });
 
-test("gaps have the names that a trace gives them", () => {
-  const source = fs.readFileSync(new URL("../../guest/audit/event.ts", import.meta.url), "utf8");
-  const named = [...source.matchAll(/case (GAP_\w+):\s+return cstr\("([^"]+)"\)/g)].map(([, name, text]) => [
+test("gaps have the names and words that a trace gives them", () => {
+  const source = fs.readFileSync(new URL("../../guest/audit/gaps.ts", import.meta.url), "utf8");
+  const cases = [...source.matchAll(/case (GAP_\w+):\s+return cstr\("([^"]+)"\)/g)].map(([, name, text]) => [
     name,
     text,
   ]);
   const kinds = Object.entries(layout).filter(([name]) => /^GAP_(?!KIND|VALUE|PAYLOADS)/.test(name));
-  expect(named.sort()).toEqual(kinds.map(([name, number]) => [name, gapKind(number)]).sort());
+  const names = kinds.map(([name, number]) => [name, gapKind(number)]);
+  const words = kinds.map(([name, number]) => [name, TEXT_OF[gapKind(number)]]);
+  expect(cases.sort()).toEqual([...names, ...words].sort());
 });
 
 test("so are static programs and scripts of theirs, whatever their environment", () => {

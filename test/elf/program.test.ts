@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -43,7 +43,7 @@ describe("a program is described", () => {
       linkage: "dynamic",
       loader: "/lib64/ld-linux-x86-64.so.2",
       positionIndependent: true,
-      setId: false,
+      gainsRights: false,
     });
   });
 
@@ -63,10 +63,21 @@ describe("a program is described", () => {
     expect(describeProgram(put("pie", tiny("pie")))).toMatchObject({ linkage: "static", positionIndependent: true });
   });
 
-  test("set-user-ID, set-group-ID", () => {
-    expect(describeProgram(put("suid", tiny(), 0o4755)).setId).toBe(true);
-    expect(describeProgram(put("sgid", tiny(), 0o2755)).setId).toBe(true);
-    expect(describeProgram(put("locking", tiny(), 0o2745)).setId).toBe(false);
+  test("set-user-ID, set-group-ID: to one's own, there is nothing to gain", () => {
+    expect(describeProgram(put("suid", tiny(), 0o4755)).gainsRights).toBe(false);
+    expect(describeProgram(put("sgid", tiny(), 0o2755)).gainsRights).toBe(false);
+  });
+
+  test.runIf(process.getuid?.() === 0)("set-user-ID, set-group-ID of others", () => {
+    const others = (name: string, mode: number): string => {
+      const path = put(name, tiny());
+      chownSync(path, 1, 1);
+      chmodSync(path, mode);
+      return path;
+    };
+    expect(describeProgram(others("suid-other", 0o4755)).gainsRights).toBe(true);
+    expect(describeProgram(others("sgid-other", 0o2755)).gainsRights).toBe(true);
+    expect(describeProgram(others("locking", 0o2745)).gainsRights).toBe(false);
   });
 
   test("a script, and a script of a script", () => {
