@@ -15,7 +15,7 @@ import { valueOf, ZPOLINE_HOOK_CRASH } from "../process/environment";
 import { currentPid, currentThread, ThreadBlock } from "../process/thread";
 import { recordGap } from "../record/record";
 import { freeMaps, mappingAt, Maps, readMaps } from "../rewrite/maps";
-import { sameString, writeDecimal, writeHex } from "../std/bytes";
+import { sameString, stringLength, writeDecimal, writeHex } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { say } from "../std/log";
 import { syscall6 } from "../std/raw";
@@ -113,7 +113,7 @@ function crashed(thread: ThreadBlock, signal: u32, info: usize, context: usize):
   }
   say(cstr("\n  fix: correct the hook; from here on the program runs without it\n"));
   actionsWithoutHook();
-  recordGap(GAP_HOOK_CRASHED, address, nameOf(signal), 6);
+  recordGap(GAP_HOOK_CRASHED, address, nameOf(signal), <u32>stringLength(nameOf(signal)));
   store<usize>(context, thread.hookLevel, UC_RSP);
   store<usize>(context, zp_hook_abandon(), UC_RIP);
 }

@@ -10,7 +10,6 @@ import {
   ACTION_RECORD,
   ACTION_SPECIAL,
   FRAME_TO_PROGRAM,
-  GAP_IO_URING,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
   VERDICT_NOSTACK,
@@ -21,6 +20,7 @@ import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterRawCall, beforeClone, clones } from "../process/clone";
 import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
+import { refuseRing, reportRing } from "../process/io-uring";
 import { keepOurs } from "../process/mappings";
 import { afterFilter, beforeFilter } from "../process/seccomp";
 import { hideGs, keepGs } from "../process/segments";
@@ -29,13 +29,12 @@ import { currentThread, retireBlock } from "../process/thread";
 import { refuseRange } from "../process/user-dispatch";
 import { mappingsChanged } from "../record/memory";
 import { keepClock } from "../record/clock";
-import { recordEnter, recordExit, recordGap } from "../record/record";
+import { recordEnter, recordExit } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
 import { changeAction } from "../signal/action";
 import { afterMask, beforeMask } from "../trap/mask";
-import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import {
   EAGAIN,
@@ -159,7 +158,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     retireBlock(currentThread()); // a process that shares our memory goes on
     return VERDICT_CALL;
   }
-  if (nr == SYS_ARCH_PRCTL ? keepGs(f) : nr == SYS_PRCTL ? keepClock(f) || refuseRange(f) : keepOurs(f)) {
+  if (isAnswered(f, nr)) {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
@@ -177,6 +176,14 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     return VERDICT_NOSTACK;
   }
   return VERDICT_CALL_EXIT;
+}
+
+/** Whether the call has been answered, and is not to be made. */
+function isAnswered(f: Frame, nr: u64): bool {
+  if (nr == SYS_ARCH_PRCTL) return keepGs(f);
+  if (nr == SYS_PRCTL) return keepClock(f) || refuseRange(f);
+  if (nr == SYS_IO_URING_SETUP) return refuseRing(f);
+  return keepOurs(f);
 }
 
 export function specialExit(f: Frame): void {
@@ -204,7 +211,7 @@ export function specialExit(f: Frame): void {
   } else if (nr == SYS_ARCH_PRCTL) {
     hideGs(f);
   } else if (nr == SYS_IO_URING_SETUP) {
-    recordGap(GAP_IO_URING, f.result, cstr("io_uring_setup"), 14);
+    reportRing(f);
   } else {
     mappingsChanged();
   }

@@ -26,6 +26,7 @@ interface TraceFlags {
   readonly patch?: PatchChoice;
   readonly coverage?: string;
   readonly strict?: true;
+  readonly ioUring: boolean;
 }
 
 export function traceCommand(): Command {
@@ -40,6 +41,7 @@ export function traceCommand(): Command {
     .addOption(new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES))
     .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
     .option("--strict", "end COMMAND and all of its processes at the first gap, with status 125")
+    .option("--no-io-uring", "answer io_uring_setup with ENOSYS, so that system calls are made instead")
     .argument("<command>", "what to run: the first word that is no option")
     .argument("[args...]", "its arguments")
     .action(traceAction);
@@ -72,6 +74,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     congested: () => output.congested,
     ...(select === undefined ? {} : { select }),
     strict: flags.strict === true,
+    ioUring: flags.ioUring,
     ...(flags.patch === undefined ? {} : { patch: flags.patch }),
   });
   const release = passSignalsTo(session);

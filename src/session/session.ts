@@ -61,6 +61,8 @@ export interface SessionOptions {
    * not, at the first gap. Whether that happened is told by the coverage.
    */
   readonly strict?: boolean;
+  /** false: io_uring_setup answers ENOSYS, so that programs make system calls instead. */
+  readonly ioUring?: boolean;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly stdio?: StdioOptions;
@@ -110,6 +112,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
         ZPOLINE_SESSION: ring.path,
         ZPOLINE_PATCH: patch,
         ...(strict ? { ZPOLINE_STRICT: "1" } : {}),
+        ...(options.ioUring === false ? { ZPOLINE_IO_URING: "off" } : {}),
       },
     });
     const exit = waitFor(child);

@@ -103,7 +103,8 @@ export class FakeThread {
     this.exit(ticks + 1, nr, ticks, result);
   }
 
-  start(ticks: number, exe: string, ppid = 1): void {
+  /** `executed`: what execve was given. */
+  start(ticks: number, exe: string, ppid = 1, executed = exe): void {
     const body = Buffer.alloc(L.START_PAYLOADS - L.RECORD_BODY);
     body.writeUInt32LE(this.pid, L.START_PID - L.RECORD_BODY);
     body.writeUInt32LE(ppid, L.START_PPID - L.RECORD_BODY);
@@ -112,7 +113,7 @@ export class FakeThread {
     body.writeUInt32LE(7, L.START_PATCHED - L.RECORD_BODY);
     body.writeUInt32LE(2, L.START_LEFT - L.RECORD_BODY);
     body.writeUInt32LE(L.PATCHES_JUMP | L.PATCHES_TRAP, L.START_PATCHES - L.RECORD_BODY);
-    this.record(L.TYPE_START, ticks, body, [cstring(0, exe)]);
+    this.record(L.TYPE_START, ticks, body, [cstring(0, exe), cstring(1, executed)]);
   }
 
   gap(ticks: number, kind: number, value: number, detail: string): void {

@@ -11,7 +11,7 @@ import { NUMBERS } from "../../src/syscalls/numbers.ts";
 import { BASE_TIME, cstring, FakeThread } from "../helpers/fake-guest.ts";
 import { Lines } from "../helpers/lines.ts";
 
-const { getpid, read, write, pause, execve, exit_group, exit, clone, rt_sigreturn } = NUMBERS;
+const { getpid, read, write, pause, execve, execveat, exit_group, exit, clone, rt_sigreturn } = NUMBERS;
 const me = process.pid;
 /** No process has it: above every possible pid_max. */
 const DEAD = 0x7ffffff0;
@@ -226,6 +226,36 @@ describe("processes", () => {
     ]);
     expect(sink.calls[0]).toMatchObject({ result: 0, start: 10, end: 45 });
     expect(gaps.list()).toEqual([]);
+  });
+
+  test.each([
+    ["execve", execve, [1], "./a", "./a"],
+    ["execve of a script", execve, [1], "/bin/script", "/bin/script"],
+    ["execveat with the working directory", execveat, [-100, 1], "a", "a"],
+    ["execveat with an absolute path", execveat, [5, 1], "/bin/a", "/bin/a"],
+    ["execveat with a directory", execveat, [5, 1], "a", "/dev/fd/5/a"],
+    ["execveat of a descriptor", execveat, [5, 1], "", "/dev/fd/5"],
+  ])(
+    "%s: an image that was asked for by another name came from one that was not seen",
+    (_name, nr, args, path, name) => {
+      const thread = new FakeThread(ring.path, me);
+      const argument = args.length - 1;
+      thread.enter(10, nr, args, [cstring(argument, path)]);
+      thread.start(50, "/usr/bin/a", 1, name);
+      thread.enter(60, nr, args, [cstring(argument, path)]);
+      thread.start(90, "/usr/bin/b", 1, "/usr/bin/b");
+      finish();
+      expect(gaps.list()).toEqual([{ kind: "exec-unhooked", pid: me, detail: name, count: 1 }]);
+    },
+  );
+
+  test("an execve that a guest has already called a gap is one gap", () => {
+    const thread = new FakeThread(ring.path, me);
+    thread.start(1, "/bin/sh");
+    thread.enter(10, execve, [1], [cstring(0, "/sbin/static")]);
+    thread.gap(11, L.GAP_EXEC_UNHOOKED, 0, "/sbin/static");
+    finish();
+    expect(gaps.list()).toEqual([{ kind: "exec-unhooked", pid: me, detail: "/sbin/static", count: 1 }]);
   });
 
   test("an execve without a start after it is a gap", () => {
