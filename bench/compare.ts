@@ -1,4 +1,4 @@
-/** Contenders measured in turn, and a table of their medians beside the one that they are compared with. */
+/** Contenders measured in turn, and their medians: as a list beside the one that they are compared with, or as a grid. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,31 +10,57 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const work = mkdtempSync(join(tmpdir(), "zpoline-bench-"));
 export const library = join(root, "dist/libzpoline.so");
 
+export type Environment = Readonly<Record<string, string>>;
+export const UNHOOKED: Environment = { LD_PRELOAD: "" };
+export const hooked = (more: Environment = {}): Environment => ({ LD_PRELOAD: library, ...more });
+/** The kinds of patch that are measured, the default of the command line last. */
+export const PATCHES = ["zero", "zero+trap", "jump", "trap", "jump+trap"] as const;
+export const patched = (patch: string, more: Environment = {}): Environment =>
+  hooked({ ZPOLINE_PATCH: patch, ...more });
+
 export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
 export interface Contender {
   readonly name: string;
   readonly run: () => number;
-  /** Compared with the contender of this name, not with the first; null: with none. */
-  readonly against?: string | null;
 }
 
-/** Interleaves the contenders for `rounds` rounds, and prints the median of each. */
-export function compare(title: string, unit: string, rounds: number, contenders: readonly Contender[]): void {
+/** Interleaves the contenders for `rounds` rounds; the median of each. */
+export function medians(rounds: number, contenders: readonly Contender[]): Map<string, number> {
   const values = new Map(contenders.map(({ name }) => [name, [] as number[]]));
   for (let round = 0; round < rounds; round++) for (const { name, run } of contenders) values.get(name)!.push(run());
-  const [first] = contenders;
+  return new Map([...values].map(([name, all]) => [name, median(all)]));
+}
+
+/** Measures, and prints each beside the first. */
+export function compare(title: string, unit: string, rounds: number, contenders: readonly Contender[]): void {
+  const values = medians(rounds, contenders);
+  const base = values.get(contenders[0]!.name)!;
   process.stdout.write(`\n${title}\n`);
-  for (const { name, against = first!.name } of contenders) {
-    const value = median(values.get(name)!);
-    const beside = against === null || against === name ? "" : difference(value, median(values.get(against)!));
-    process.stdout.write(`  ${name.padEnd(48)}${value.toFixed(2).padStart(12)} ${unit}${beside}\n`);
+  for (const [name, value] of values) {
+    const beside = value === base ? "" : `${signed(value - base).padStart(12)}  (${(value / base).toFixed(3)}×)`;
+    process.stdout.write(`  ${name.padEnd(44)}${value.toFixed(2).padStart(10)} ${unit}${beside}\n`);
   }
 }
 
-function difference(value: number, other: number): string {
-  return `  ${(value >= other ? "+" : "") + (value - other).toFixed(2)}  (${(value / other).toFixed(3)}×)`;
+export interface Row {
+  readonly name: string;
+  /** A value for each column; undefined where there is none. */
+  readonly values: readonly (number | undefined)[];
 }
+
+/** Prints rows of values, each beside the base of its column. */
+export function grid(title: string, columns: readonly string[], bases: readonly number[], rows: readonly Row[]): void {
+  process.stdout.write(`\n${title}\n${" ".repeat(34)}${columns.map((name) => name.padStart(22)).join("")}\n`);
+  for (const { name, values } of rows) {
+    const cells = values.map((value, i) =>
+      value === undefined ? "" : `${value.toFixed(2)} (${signed(value - bases[i]!)})`,
+    );
+    process.stdout.write(`  ${name.padEnd(32)}${cells.map((cell) => cell.padStart(22)).join("")}\n`);
+  }
+}
+
+export const signed = (value: number): string => (value >= 0 ? "+" : "") + value.toFixed(2);
 
 /** Compiles bench/NAME.c; returns the path. */
 export function compile(name: string, ...options: readonly string[]): string {

@@ -7,8 +7,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Contender, compare, work } from "./compare.ts";
 
-const ROUNDS = 15;
-const REQUESTS = 5000;
+const ROUNDS = 11;
+const REQUESTS = 3000;
 
 interface Server {
   readonly name: string;
