@@ -3,15 +3,16 @@
  * exists; nothing is hooked until rewriteAll.
  */
 // asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
-import { GAP_NO_VA0, RING_H_ROOT } from "../src/image/layout";
+import { RING_H_ROOT } from "../src/image/layout";
 import { auditStart } from "./audit/event";
 import { fixAuditPath } from "./audit/log";
 import { loadHook } from "./foreign/load";
 import { setActions } from "./hook/actions";
+import { withoutSled } from "./process/address-zero";
 import { AT_EXECFN, auxiliary, libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
 import { ownImage } from "./process/mappings";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
-import { recordGap, recordStart } from "./record/record";
+import { recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
 import { leftSites, patchedSites } from "./rewrite/apply";
 import { choosePatches, isAuto, rewrites, usesZero, withoutZero } from "./rewrite/kinds";
@@ -19,9 +20,9 @@ import { rewriteAll } from "./rewrite/rewrite";
 import { mapSled } from "./rewrite/sled";
 import { startTrap } from "./trap/start";
 import { cstr } from "../guest/std/cstr";
-import { fatal, refuse } from "../guest/std/log";
+import { fatal } from "../guest/std/log";
 import { rdtsc, syscall6 } from "../guest/std/raw";
-import { EACCES, EEXIST, ENOMEM, EPERM, failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
+import { ENOMEM, failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
 
 export { on_fault } from "./foreign/crash";
 export { on_hook_enter, on_hook_exit } from "./foreign/enter";
@@ -68,30 +69,6 @@ function environment(variables: usize): usize {
   const environ = load<usize>(zp_environ());
   const set = environ ? load<usize>(environ) : 0;
   return set ? set : variables;
-}
-
-/**
- * The first program of a session, or one without a session, does not run unhooked; a later one does, as a gap. (One that
- * may not open the ring is reported by whoever executed it: it never says that it has started.)
- */
-function withoutSled(errno: u64): void {
-  if (libraryPath && !ring) return;
-  if (ring && load<u32>(ring + RING_H_ROOT)) {
-    recordGap(GAP_NO_VA0, errno, cstr("mmap at address 0"), 17);
-    return;
-  }
-  const what = cstr("this process may not map memory at address 0");
-  if (errno == <u64>EPERM) {
-    const cause = cstr("vm.mmap_min_addr is not 0, and the process has no CAP_SYS_RAWIO");
-    refuse(cstr("NO_VA0"), what, cause, cstr("sudo sysctl -w vm.mmap_min_addr=0, or run it as root"));
-  } else if (errno == <u64>EACCES) {
-    const cause = cstr("a security module (SELinux: mmap_zero) forbids it");
-    refuse(cstr("NO_VA0"), what, cause, cstr("allow mmap_zero in its policy: setsebool mmap_low_allowed 1"));
-  } else if (errno == <u64>EEXIST) {
-    refuse(cstr("NO_VA0"), what, cstr("something is mapped there already"), cstr("none: the program uses it itself"));
-  } else {
-    fatal(cstr("NO_VA0"), what, errno, cstr("see mmap(2)"));
-  }
 }
 
 function sayStart(begin: u64): void {

@@ -5,8 +5,8 @@ import { syscall6 } from "../std/raw";
 import { closeFile, failed, O_CLOEXEC, O_RDONLY, openFile, SYS_GETEUID, SYS_PRCTL, SYS_READ, SYS_READLINK } from "../std/sys";
 
 const CAP_SYS_RAWIO: u64 = 17;
-/** Bytes of memory that mayMapZero needs. */
-const SCRATCH: usize = 24;
+/** Bytes of memory that the questions need. */
+export const SCRATCH: usize = 24;
 const PR_CAPBSET_READ: u64 = 23;
 const PR_CAP_AMBIENT: u64 = 47;
 const PR_CAP_AMBIENT_IS_SET: u64 = 1;
@@ -27,7 +27,7 @@ export function mayMapZero(scratch: usize): bool {
 }
 
 /** Capabilities count in the initial user namespace only, which has a fixed inode (linux/proc_ns.h, PROC_USER_INIT_INO). */
-function inInitialNamespace(scratch: usize): bool {
+export function inInitialNamespace(scratch: usize): bool {
   const length = syscall6(SYS_READLINK, cstr("/proc/self/ns/user"), scratch, SCRATCH, 0, 0, 0);
   return length < 0 || (length == 17 && sameBytes(scratch, cstr("user:[4026531837]"), 17));
 }

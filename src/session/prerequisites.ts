@@ -16,17 +16,36 @@ export interface Privilege {
 
 /** Throws ZpolineError NO_VA0 when the program could not map the sled at address 0. */
 export function requireAddressZero(privilege: Privilege = readPrivilege()): void {
-  if (canMapZero(privilege)) return;
-  throw new ZpolineError("NO_VA0", "cannot map memory at address 0, where the hook has to be", {
-    cause: `vm.mmap_min_addr is ${privilege.minAddress.trim()} and this process has no CAP_SYS_RAWIO`,
-    fix: "sudo sysctl -w vm.mmap_min_addr=0 (until the next boot), or run zpoline as root",
+  const refusal = whyNotZero(privilege);
+  if (refusal === undefined) return;
+  throw new ZpolineError("NO_VA0", "cannot map memory at address 0, which the patch `zero` needs", {
+    cause: `vm.mmap_min_addr is ${privilege.minAddress.trim()}, and ${refusal.cause}`,
+    fix: `--patch auto, which needs no address 0; or ${refusal.fix} (docs/errors.md has more)`,
   });
 }
 
-export function canMapZero({ status, minAddress, uidMap }: Privilege): boolean {
-  if (minAddress.trim() === "0") return true;
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
-  return ((BigInt(`0x${effective}`) >> CAP_SYS_RAWIO) & 1n) === 1n && isInitialNamespace(uidMap);
+export function canMapZero(privilege: Privilege): boolean {
+  return whyNotZero(privilege) === undefined;
+}
+
+const SYSCTL = "sudo sysctl -w vm.mmap_min_addr=0";
+
+/** Undefined when nothing is known that speaks against it. What SELinux says is heard only by who tries. */
+function whyNotZero({ status, minAddress, uidMap }: Privilege): { cause: string; fix: string } | undefined {
+  if (minAddress.trim() === "0") return undefined;
+  const has = (set: string): boolean => {
+    const bits = new RegExp(`^${set}:\\s*([0-9a-f]+)$`, "m").exec(status)?.[1] ?? "0";
+    return ((BigInt(`0x${bits}`) >> CAP_SYS_RAWIO) & 1n) === 1n;
+  };
+  if (!isInitialNamespace(uidMap)) {
+    const cause = "no capability of a user namespace (a container without the host's root) changes that";
+    return { cause, fix: `on the host ${SYSCTL}` };
+  }
+  if (has("CapEff")) return undefined;
+  const cause = "this process has no CAP_SYS_RAWIO";
+  if (!has("CapBnd"))
+    return { cause: `${cause}, nor can it get it`, fix: `${SYSCTL}, or docker run --cap-add SYS_RAWIO` };
+  return { cause, fix: `${SYSCTL}, or run zpoline as root` };
 }
 
 /** The initial user namespace maps all ids to themselves (user_namespaces(7)). */

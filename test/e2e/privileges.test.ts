@@ -51,7 +51,7 @@ describe.runIf(process.getuid?.() === 0 && limited)("what a program starts that 
     });
     expect(outcome.status).toBe(125);
     expect(outcome.stderr).toMatch(
-      /^zpoline: .* \(NO_VA0\)\n {2}cause: vm\.mmap_min_addr is not 0.*\n {2}fix: sudo sysctl/,
+      /^zpoline: .* \(NO_VA0\)\n {2}cause: vm\.mmap_min_addr is not 0.*\n {2}fix: ZPOLINE_PATCH=auto.*sudo sysctl/,
     );
   });
 });

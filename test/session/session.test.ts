@@ -2,7 +2,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { canMapZero } from "../../src/session/prerequisites.ts";
+import type { ZpolineError } from "../../src/errors.ts";
+import { canMapZero, requireAddressZero } from "../../src/session/prerequisites.ts";
 import { type Session, type SessionOptions, startSession } from "../../src/session/session.ts";
 import { NUMBERS } from "../../src/syscalls/numbers.ts";
 import { FakeThread } from "../helpers/fake-guest.ts";
@@ -264,4 +265,19 @@ test("address 0 can be mapped with the sysctl, or with the capability in the ini
   expect(canMapZero({ status: status("000001fffffdffff"), minAddress: "4096\n", uidMap: initial })).toBe(false);
   expect(canMapZero({ status: status(all), minAddress: "65536\n", uidMap: "0 1000 1\n" })).toBe(false);
   expect(canMapZero({ status: "", minAddress: "", uidMap: "" })).toBe(false);
+
+  const told = (effective: string, bounding: string, uidMap: string): string => {
+    try {
+      requireAddressZero({ status: `CapEff:\t${effective}\nCapBnd:\t${bounding}\n`, minAddress: "65536\n", uidMap });
+    } catch (error) {
+      return (error as ZpolineError).format();
+    }
+    return "";
+  };
+  expect(told(all, all, initial)).toBe("");
+  expect(told(none, all, initial)).toMatch(
+    /NO_VA0\)\n {2}cause: vm\.mmap_min_addr is 65536, and .* no CAP_SYS_RAWIO\n {2}fix: --patch auto.*sysctl -w .*as root/,
+  );
+  expect(told(none, none, initial)).toMatch(/nor can it get it\n {2}fix: .*docker run --cap-add SYS_RAWIO/);
+  expect(told(all, all, "0 1000 1\n")).toMatch(/user namespace .*\n {2}fix: .*; or on the host sudo sysctl/);
 });
