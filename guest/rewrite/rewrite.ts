@@ -112,9 +112,15 @@ function isForeign(mapping: Mapping): bool {
   if (mapping.start < imageEnd() && mapping.end > imageStart()) return false;
   if (isHookCode(mapping.start)) return false;
   if (mapping.inode || (mapping.nameLength && load<u8>(mapping.name) == SLASH)) return true;
-  const special = mapping.nameLength != 0; // [vdso], [vsyscall], [stack]
-  if (!special && !isOurs(mapping)) reportJit(mapping.start, cstr("anonymous executable memory"), 27);
+  if (!isKernels(mapping) && !isOurs(mapping)) reportJit(mapping.start, cstr("anonymous executable memory"), 27);
   return false;
+}
+
+/** Code that the kernel maps into every process. Others in brackets ([heap], [stack], [anon:…]) are the program's. */
+function isKernels(mapping: Mapping): bool {
+  const length = mapping.nameLength;
+  if (length == 6) return startsWith(mapping.name, cstr("[vdso]"));
+  return (length == 10 && startsWith(mapping.name, cstr("[vsyscall]"))) || (length == 9 && startsWith(mapping.name, cstr("[uprobes]")));
 }
 
 /** Once: code may be made there that nobody looks at. */
