@@ -18,6 +18,7 @@ import { PROT_EXEC, PROT_READ } from "../std/sys";
 import { allowReentry, useFsBase } from "./enter";
 import { setHookEntry } from "./registers";
 import { watchSignals } from "./signals";
+import { useCtypeInit } from "./stack";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_dlmopen")
@@ -159,6 +160,7 @@ function start(handle: usize): void {
   if (init && <u32>call2(init, 0, zp_hook_function())) {
     refuse(cstr("HOOK_INIT"), cstr("the hook refused to start"), cstr("its __hook_init did not return 0"), cstr("see what the hook says"));
   }
+  if (!sharesLibrary) useCtypeInit(<usize>call2(dlsym, handle, cstr("__ctype_init")));
   const reentrant = call2(dlsym, handle, cstr("zpoline_reentrant"));
   if (reentrant && load<u32>(<usize>reentrant)) allowReentry();
   if (!entry) return;

@@ -5,7 +5,7 @@
 import { HOOK_ALTERNATE_SIZE, HOOK_STACK_SIZE } from "../../src/image/layout";
 import { own } from "../process/own";
 import { ThreadBlock } from "../process/thread";
-import { syscall6 } from "../std/raw";
+import { call0, syscall6 } from "../std/raw";
 import {
   failed,
   MAP_ANONYMOUS,
@@ -33,9 +33,21 @@ export class AlternateStack {
 }
 export const SS_DISABLE: u32 = 2;
 
+/** `__ctype_init` of the hook's own libc, or 0. */
+let ctypeInit: usize = 0;
+
+/**
+ * glibc's tables of letters are thread-local pointers, which each libc sets in the threads that it makes itself. The hook's
+ * would find NULL in the program's threads: toupper() crashes there, and so does printf("%f").
+ */
+export function useCtypeInit(address: usize): void {
+  ctypeInit = address;
+}
+
 /** Without memory the hook runs on the program's stack. */
 export function prepareThread(thread: ThreadBlock): void {
   thread.hookReady = 1;
+  if (ctypeInit) call0(ctypeInit); // a leaf that stores three words
   if (!thread.hookTop) thread.hookTop = mapStack();
   if (!thread.hookTop) return;
   readAlternateStack(thread);

@@ -29,11 +29,14 @@ function compare(patch: PatchChoice, name: string, command: readonly string[]) {
   return { native, ...logged(log) };
 }
 
+/** The hook's last words are written before `exit_group`, for which libc has no room for a jump. */
+const seesEnd = (patch: PatchChoice): boolean => patch !== "jump";
+
 describe.each(PATCHES)("%s", (patch) => {
   test.each(PROGRAMS)("%s", (name, command) => {
     const { begun, native, calls } = compare(patch, name, command);
     expect(begun).toBeGreaterThan(0);
-    if (native.signal === null) expect(Math.max(...calls)).toBeGreaterThan(10);
+    if (native.signal === null && seesEnd(patch)) expect(Math.max(...calls)).toBeGreaterThan(10);
   });
 
   test.each([["registers.c"], ["processes.c"], ["numbers.c"], ["processes.c", "-no-pie"]] as const)(
@@ -41,7 +44,7 @@ describe.each(PATCHES)("%s", (patch) => {
     (source, ...flags) => {
       const { native, calls } = compare(patch, `${source}${flags.join("")}`, [fixture(source, ...flags)]);
       expect(native.status).toBe(0);
-      expect(Math.max(...calls)).toBeGreaterThan(10);
+      if (seesEnd(patch)) expect(Math.max(...calls)).toBeGreaterThan(10);
     },
   );
 });

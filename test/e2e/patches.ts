@@ -1,7 +1,7 @@
 /** The kinds of patches under which programs behave as they do natively. */
 import type { PatchChoice } from "../../src/session/session.ts";
 
-const ALL: readonly PatchChoice[] = ["zero"];
+const ALL: readonly PatchChoice[] = ["zero", "jump"];
 
 /** ZPOLINE_TEST_PATCHES, a list with commas, chooses others. */
 export const PATCHES = (process.env["ZPOLINE_TEST_PATCHES"]?.split(",") as PatchChoice[] | undefined) ?? ALL;

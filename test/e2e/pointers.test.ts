@@ -121,7 +121,8 @@ describe("a call with a pointer into page 0", () => {
     expect(answers(native.stdout).filter((answer) => answer.endsWith(": error 14")).length).toBeGreaterThan(500);
   });
 
-  test.each(MODES)("is answered as natively: $name", (mode) => {
+  // Page 0 is mapped under `zero` alone. Without any privilege, many calls answer EPERM before they look at a pointer.
+  test.each(MODES.filter(({ user }) => user === undefined))("is answered as natively: $name", (mode) => {
     const hooked = mode.run([program], { input: lines.join("\n") });
     expect(hooked.status).toBe(0);
     expect(answers(hooked.stdout)).toEqual(answers(native.stdout));

@@ -8,6 +8,8 @@ import { PROGRAMS, sh } from "./real-programs.ts";
 import { callsByProcess, nameOf, type Outcome, place, run, strace, zpoline } from "./run.ts";
 import { ORDINARY, type User } from "./users.ts";
 
+const ENDED = /\+\+\+ (exited with \d+|killed by SIG\w+) \+\+\+$/;
+
 /** What is said of a program that makes code at run time (node): the only gap that any of these has. */
 const JIT_GAP = /^zpoline: trace is incomplete: code was made at run time.*\n/;
 
@@ -35,12 +37,16 @@ describe.each(PROGRAMS)("same output and exit status as natively: %s", (name, co
     });
     expect(asFound(hooked, way.patch)).toEqual(native);
     expect(lines.length).toBeGreaterThan(10);
-    const last = lines.at(-1)!;
-    expect(last).toMatch(/\+\+\+ (exited with \d+|killed by SIG\w+) \+\+\+$/);
+    // Without the net, the end of a process whose libc has no room for a jump there is known, but not its status.
+    const end = way.patch === "jump" ? /\+\+\+ (exited( with \d+)?|killed by SIG\w+) \+\+\+$/ : ENDED;
+    expect(lines.at(-1)).toMatch(end);
   });
 });
 
-describe.each(PATCHES)("the same calls in the same order as strace shows: %s", (patch) => {
+/** Those that see every call: some sites have no room for a jump. */
+const EXHAUSTIVE = PATCHES.filter((patch) => patch !== "jump");
+
+describe.each(EXHAUSTIVE)("the same calls in the same order as strace shows: %s", (patch) => {
   const tree = place("tree");
   for (let i = 0; i < 20; i++) writeFileSync(join(tree, `f${i}`), "x".repeat(i * 100));
 
@@ -61,7 +67,7 @@ describe.each(PATCHES)("the same calls in the same order as strace shows: %s", (
   });
 });
 
-test.each(PATCHES)(
+test.each(EXHAUSTIVE)(
   "as many calls of each name as strace shows in bash and what it starts, one after the other: %s",
   (patch) => {
     const command = sh("ls tree > list; sort list; wc -l < list; (exit 3); echo $?");

@@ -34,7 +34,7 @@ describe("the gs base, which is ours: a program may not have it", () => {
     const { stdout, stderr, status } = mode.run([fixture("segments.c")]);
     expect({ stdout, status }).toEqual({ stdout: expected, status: 0 });
     expect(stderr).toMatch(
-      mode.watcher === "trace -f" ? /^zpoline: .*the gs base was refused .*ARCH_SET_GS\) \(pid \d+\)\n$/ : /^$/,
+      mode.watcher === "trace -f" ? /^zpoline: .*the gs base was refused .*ARCH_SET_GS\) \(pid \d+\)$/m : /^$/,
     );
   });
 });
