@@ -30,6 +30,7 @@ export { on_next, on_next_exit } from "./foreign/next";
 export { on_hook_entry } from "./foreign/registers";
 export { on_cancel_point, on_cancel_return, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
+export { on_int80, on_int80_exit } from "./trap/int80";
 export { on_sigsys } from "./trap/sigsys";
 
 // @ts-ignore: decorator

@@ -27,7 +27,10 @@ export class CallEvent {
   readonly type = "call";
   readonly pid: number;
   readonly tid: number;
-  /** Number as the kernel reads it: the low 32 bits of rax, unsigned. */
+  /**
+   * Number as the kernel reads it: the low 32 bits of rax, unsigned. A call of the 32-bit table, made by `int $0x80`, has
+   * 2 ** 32 more; its arguments have 32 bits each. `callName` knows both.
+   */
   readonly nr: number;
   /** Address of the instruction after the system call. */
   readonly ip: number;

@@ -5,12 +5,14 @@ import {
   GAP_GS_BASE,
   GAP_HOOK_CRASHED,
   GAP_HOOK_REENTERED,
+  GAP_INT80,
   GAP_IO_URING,
   GAP_JIT,
   GAP_NO_TRAP,
   GAP_NO_VA0,
   GAP_RING_OVERFLOW,
   GAP_UNPATCHED_SITE,
+  GAP_X32,
 } from "../../src/image/layout";
 import { cstr } from "../std/cstr";
 
@@ -32,6 +34,10 @@ export function gapName(kind: u32): usize {
       return cstr("gs-base");
     case GAP_NO_TRAP:
       return cstr("no-trap");
+    case GAP_INT80:
+      return cstr("int80");
+    case GAP_X32:
+      return cstr("x32");
     case GAP_EXCLUDED:
       return cstr("excluded");
     case GAP_HOOK_REENTERED:
@@ -62,6 +68,10 @@ export function gapWords(kind: u32): usize {
       return cstr("the gs base was refused to a program that wants to use it, and may not work without");
     case GAP_NO_TRAP:
       return cstr("the kernel did not let calls be trapped that were not rewritten");
+    case GAP_INT80:
+      return cstr("a call by int $0x80 was not followed");
+    case GAP_X32:
+      return cstr("the kernel made a call with a number of the x32 ABI, which was not followed");
     case GAP_EXCLUDED:
       return cstr("a file was not rewritten, as ZPOLINE_EXCLUDE asks");
     case GAP_HOOK_REENTERED:

@@ -95,6 +95,7 @@ const SPECIAL_COUNT: u32 = 23;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
+  mark(<u64>ACTION_NUMBERS, ACTION_SPECIAL);
   if (usesTrap) {
     mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
     mark(SYS_RT_SIGPROCMASK, ACTION_SPECIAL);

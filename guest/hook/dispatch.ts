@@ -6,10 +6,12 @@
 import {
   ACTION_CONSTANT,
   ACTION_HOOK,
+  ACTION_NUMBERS,
   ACTION_POINTERS,
   ACTION_RECORD,
   ACTION_SPECIAL,
   FRAME_TO_PROGRAM,
+  GAP_X32,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
   VERDICT_NOSTACK,
@@ -29,7 +31,7 @@ import { currentThread, retireBlock } from "../process/thread";
 import { refuseRange } from "../process/user-dispatch";
 import { mappingsChanged } from "../record/memory";
 import { keepClock } from "../record/clock";
-import { recordEnter, recordExit } from "../record/record";
+import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
@@ -38,6 +40,7 @@ import { afterMask, beforeMask } from "../trap/mask";
 import { syscall6 } from "../std/raw";
 import {
   EAGAIN,
+  ENOSYS,
   failed,
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -62,6 +65,8 @@ import { actionOf } from "./actions";
 import { Frame, placeFrame } from "./frame";
 import { answerPageZero, mayReadPageZero } from "./pointers";
 
+/** Set in the numbers of the x32 ABI, which few kernels have (asm/unistd.h, __X32_SYSCALL_BIT). */
+const X32_BIT: u64 = 1 << 30;
 const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
 
 /**
@@ -198,6 +203,10 @@ export function specialExit(f: Frame): void {
   }
   if (nr == SYS_RT_SIGPROCMASK) {
     afterMask(f);
+    return;
+  }
+  if (nr >= <u64>ACTION_NUMBERS) {
+    if (nr & X32_BIT && <i64>f.result != -ENOSYS) recordGap(GAP_X32, nr, 0, 0);
     return;
   }
   if (failed(<i64>f.result)) return;

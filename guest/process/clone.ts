@@ -100,21 +100,55 @@ function handOver(f: Frame, handover: Handover, flags: u64, block: usize): void 
   handover.throughHook = 0;
 }
 
+/** Block of a child with these flags, which begins on `stack` (0: its parent's); 0 when it needs none, or there is no memory. */
+function blockFor(flags: u64, stack: usize): usize {
+  const sharesMemory = (flags & CLONE_VM) != 0;
+  // A parent that waits for its child needs no chunk meanwhile; one that is copied shares no chunk with the copy.
+  if (!sharesMemory || flags & CLONE_VFORK) releaseChunk();
+  const block = sharesMemory ? allocateBlock() : 0;
+  if (block && flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
+  if (block && stack) setStack(changetype<ThreadBlock>(block), stack);
+  return block;
+}
+
+/** The block of a child is free again when there is no child, or when it was waited for (it has its own memory now). */
+function releaseBlock(block: usize, result: i64, waited: bool): void {
+  if (!block || (result >= 0 && !waited)) return;
+  const childBlock = changetype<ThreadBlock>(block);
+  dropExecPages(childBlock);
+  freeBlock(childBlock);
+}
+
+/**
+ * As beforeClone, for a call that parent and child return from on this frame or a copy of it (../trap/int80.ts). Never with
+ * shared memory on one stack.
+ */
+export function prepareChild(f: Frame, flags: u64, stack: usize): bool {
+  const block = blockFor(flags, stack);
+  if (flags & CLONE_VM && !block) return false;
+  handOver(f, handoverIn(changetype<usize>(f)), flags, block);
+  return true;
+}
+
+/** After the call, in the child. */
+export function enterChild(f: Frame): void {
+  inChild(handoverIn(changetype<usize>(f)));
+}
+
+/** After the call, in the parent. */
+export function releaseChild(f: Frame): void {
+  const handover = handoverIn(changetype<usize>(f));
+  releaseBlock(handover.block, <i64>f.result, (handover.flags & CLONE_VFORK) != 0);
+}
+
 /** Before the call, on the parent. False when there is no memory for the child's block: then it cannot be made. */
 export function beforeClone(f: Frame): bool {
   const flags = flagsOf(f);
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
   if (child && !readable(child + HANDOVER_NEW_STACK, -HANDOVER_NEW_STACK)) child = 0; // cannot work natively either
-  let block: usize = 0;
-  // A parent that waits for its child needs no chunk meanwhile; one that is copied shares no chunk with the copy.
-  if (!sharesMemory || flags & CLONE_VFORK) releaseChunk();
-  if (sharesMemory) {
-    block = allocateBlock();
-    if (!block) return false;
-    if (flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
-    if (child) setStack(changetype<ThreadBlock>(block), child);
-  }
+  const block = blockFor(flags, child);
+  if (sharesMemory && !block) return false;
   if (child) {
     handOver(f, changetype<Handover>(child + HANDOVER_NEW_STACK), flags, block);
     store<usize>(child + HANDOVER_NEXT, f.next);
@@ -184,12 +218,7 @@ export function afterClone(f: Frame): void {
     block = entry.block;
     waited = entry.waited != 0;
   }
-  // The child's block is free again when there is no child, or when it was waited for (it has its own memory now).
-  if (block && (<i64>f.result < 0 || waited)) {
-    const childBlock = changetype<ThreadBlock>(block);
-    dropExecPages(childBlock);
-    freeBlock(childBlock);
-  }
+  releaseBlock(block, <i64>f.result, waited);
 }
 
 function inChild(handover: Handover): void {

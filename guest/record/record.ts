@@ -1,7 +1,9 @@
 /** The records of the ring: what happened, in the words of src/image/layout.ts. */
 import {
+  ABI_I386,
   CHILD_PPID,
   CHILD_PTID,
+  ENTER_ABI,
   ENTER_ARGS,
   ENTER_IP,
   ENTER_NR,
@@ -35,7 +37,7 @@ import {
   TYPE_GAP,
   TYPE_START,
 } from "../../src/image/layout";
-import { Frame } from "../hook/frame";
+import { argument, Frame } from "../hook/frame";
 import { auditEvent } from "../audit/event";
 import { gapName } from "../audit/gaps";
 import { currentPid } from "../process/thread";
@@ -101,6 +103,31 @@ export function recordExit(f: Frame): void {
   store<u64>(record, f.tsc, EXIT_ENTER_TSC);
   store<u64>(record, f.result, EXIT_RESULT);
   if (payloads) copyAll(f, captures, record + EXIT_PAYLOADS);
+  commit(record, TYPE_EXIT);
+}
+
+/** A call by `int $0x80`: `f.nr` and the arguments are those of the 32-bit table, of which the low halves count. */
+export function recordInt80(f: Frame): void {
+  const tsc = rdtsc();
+  f.tsc = tsc;
+  const record = reserve(ENTER_PAYLOADS);
+  if (!record) return;
+  stamp(record, tsc);
+  store<u32>(record, <u32>f.nr, ENTER_NR);
+  store<u32>(record, ABI_I386, ENTER_ABI);
+  store<u64>(record, f.ip, ENTER_IP);
+  for (let i: u32 = 0; i < 6; i++) store<u64>(record + (<usize>i << 3), <u64>(<u32>argument(f, i)), ENTER_ARGS);
+  commit(record, TYPE_ENTER);
+  releaseIfScarce();
+}
+
+export function recordInt80Exit(f: Frame): void {
+  const record = reserve(EXIT_PAYLOADS);
+  if (!record) return;
+  stamp(record, rdtsc());
+  store<u32>(record, <u32>f.nr, EXIT_NR);
+  store<u64>(record, f.tsc, EXIT_ENTER_TSC);
+  store<u64>(record, f.result, EXIT_RESULT);
   commit(record, TYPE_EXIT);
 }
 

@@ -2,11 +2,13 @@
  * What `zp_sigsys` (src/image/trap-stub.ts) does not do itself. Who runs this: any thread, in the handler of SIGSYS, all
  * signals blocked, on whatever stack the kernel has chosen; everything it needs is in the signal frame.
  */
-import { SIGSYS, SYS_USER_DISPATCH, UC_RIP } from "../../src/image/layout";
+import { SIGSYS, SYS_USER_DISPATCH } from "../../src/image/layout";
 import { auditTrap } from "../audit/sites";
 import { currentThread } from "../process/thread";
 import { syscall6 } from "../std/raw";
 import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
+import { UC_RIP } from "../std/signals";
+import { fromTrap } from "./int80";
 import { remember } from "./sites";
 
 // @ts-ignore: decorator
@@ -29,19 +31,23 @@ class Info {
 
 /** linux/audit.h */
 const AUDIT_ARCH_X86_64: u32 = 0xc000003e;
+const AUDIT_ARCH_I386: u32 = 0x40000003;
 const SIGSET_SIZE: u64 = 8;
 const defaultAction: usize = memory.data(32, 8);
 
-/** Answers 0, or the handler of the program that is to run in our place. */
-export function on_sigsys(signal: u32, info: usize, context: usize): usize {
+/** Answers 0, or the handler of the program that is to run in our place. `words`: INT80_SIZE bytes below the signal frame. */
+export function on_sigsys(signal: u32, info: usize, context: usize, words: usize): usize {
   const told = changetype<Info>(info);
-  if (told.code == <i32>SYS_USER_DISPATCH && !told.errno && told.arch == AUDIT_ARCH_X86_64) {
+  const trapped = told.code == <i32>SYS_USER_DISPATCH && !told.errno;
+  if (trapped && told.arch == AUDIT_ARCH_X86_64) {
     const after = load<usize>(context, UC_RIP);
     if (remember(after)) auditTrap(after, <u32>told.number);
     store<usize>(context, zp_jump_entry(), UC_RIP);
-    return 0;
+  } else if (trapped && told.arch == AUDIT_ARCH_I386) {
+    fromTrap(context, words);
+  } else {
+    die();
   }
-  die();
   return 0;
 }
 

@@ -3,6 +3,7 @@ import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
 import type { ObjectFile } from "../compiler/object.ts";
 import { writeSharedObject } from "../elf/write.ts";
 import { hookStub } from "./hook-stub.ts";
+import { int80Stub } from "./int80-stub.ts";
 import { landingStub } from "./landing.ts";
 import { imageMemory } from "./memory.ts";
 import { pointerUnit } from "./pointers.ts";
@@ -33,6 +34,7 @@ export async function buildLibrary(entry: string, root: string): Promise<Library
       landingStub(),
       pointerUnit(),
       hookStub(),
+      int80Stub(),
       signalStub(),
       guestText,
       trapStub(),

@@ -194,12 +194,16 @@ export const RECORD_BODY = 16;
 /** Greatest size of one record. */
 export const RECORD_MAX = 16384;
 
-/** body: u32 nr, u32 0, u64 address of the instruction after the system call, u64 args[6]; then payloads. */
+/** body: u32 nr, u32 ABI_*, u64 address of the instruction after the system call, u64 args[6]; then payloads. */
 export const TYPE_ENTER = 1;
 export const ENTER_NR = 16;
+export const ENTER_ABI = 20;
 export const ENTER_IP = 24;
 export const ENTER_ARGS = 32;
 export const ENTER_PAYLOADS = 80;
+/** Of which table the number is: of 64-bit programs, or of 32-bit ones (`int $0x80`), without payloads. */
+export const ABI_X86_64 = 0;
+export const ABI_I386 = 1;
 /** body: u32 nr, u32 0, u64 tsc of the enter record it answers, i64 result; then payloads. */
 export const TYPE_EXIT = 2;
 export const EXIT_NR = 16;
@@ -246,6 +250,10 @@ export const GAP_EXEC_UNHOOKED = 6;
 export const GAP_GS_BASE = 7;
 /** System calls from code that was not rewritten are not seen: Syscall User Dispatch cannot be had, or was refused. */
 export const GAP_NO_TRAP = 30;
+/** A call by `int $0x80` that is not shown, or not followed, as one by `syscall` would be. */
+export const GAP_INT80 = 31;
+/** A call with a number of the x32 ABI, which the kernel has made. */
+export const GAP_X32 = 32;
 /** A system call was made inside of the C hook, or by a signal handler that had interrupted it. */
 export const GAP_HOOK_REENTERED = 20;
 /** The C hook crashed, and the program went on without it. */
@@ -339,8 +347,13 @@ export const SIGSYS = 31;
 export const SYS_USER_DISPATCH = 2;
 /** Words of `zp_trapped`; a power of two. */
 export const TRAP_CACHE = 4096;
-// ucontext_t (asm/ucontext.h, asm/sigcontext.h).
-export const UC_RIP = 168;
+// What the handler leaves for a call by `int $0x80`: stack pointer, address after the site, room for rax.
+export const INT80_SP = 0;
+export const INT80_IP = 8;
+export const INT80_RAX = 16;
+export const INT80_SIZE = 32;
+/** Bytes below the frame of such a call: rbx rcx rdx rsi rdi rbp r8 r9 r10 r11. */
+export const INT80_SAVED = 80;
 
 // ── The sled at VA 0 ─────────────────────────────────────────────────────────────────────────────────────────────────
 // Page 0 repeats `e9 90 90 90 XX`. Landing at offset 5k is `jmp rel32`; at 5k+1…3 it is nops, then XX as a prefix that a

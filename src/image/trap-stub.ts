@@ -9,10 +9,10 @@
  * words only, because the alignment check (AC) may be on.
  */
 import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
+import { UC_RIP } from "../compiler/ucontext.ts";
 import { Assembler, indexed, mem, r8, r11, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
 import { RARE_FLAGS } from "./flags.ts";
-import { STACK_POINTER } from "./frame.ts";
-import { SIGSYS, SYS_USER_DISPATCH, TRAP_CACHE, UC_RIP } from "./layout.ts";
+import { INT80_SIZE, SIGSYS, SYS_USER_DISPATCH, TRAP_CACHE } from "./layout.ts";
 
 /** rt_sigreturn(2) */
 const SIGRETURN = 15;
@@ -32,7 +32,7 @@ function handler(): CodeUnit {
   const slow = a.label();
   const answered = a.label();
   a.mark("zp_sigsys");
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.context(8);
   a.cmp(64, mem(rsi), SIGSYS);
   a.jcc("ne", slow);
   a.cmp(32, mem(rsi, SI_CODE), SYS_USER_DISPATCH);
@@ -48,20 +48,34 @@ function handler(): CodeUnit {
   a.lea(64, rax, symbol("zp_jump_entry"));
   a.mov(64, mem(rdx, UC_RIP), rax);
   a.lea(64, rsp, mem(rsp, 8)); // as `ret` to the restorer would leave it, which the processor would not foresee
-  a.unwind({ reg: STACK_POINTER, offset: 0 }, []);
+  a.context(0);
   a.jmp("zp_trap_return");
 
-  // The answer of on_sigsys is the handler of the program that gets the signal, in our place; or 0.
+  // The answer of on_sigsys is the handler of the program that gets the signal, in our place; or 0. It may use the words of
+  // a call by `int $0x80`, which stay untouched until the context that it changes is the thread's.
   a.bind(slow);
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-  for (const register of [rdi, rsi, rdx]) a.push(register);
-  a.unwind({ reg: STACK_POINTER, offset: 32 }, []);
+  const pushed = [rdi, rsi, rdx] as const;
+  const depth = 8 + 8 * pushed.length + INT80_SIZE;
+  pushed.forEach((register, i) => {
+    a.context(8 + 8 * i);
+    a.push(register);
+  });
+  a.context(depth - INT80_SIZE);
+  a.lea(64, rsp, mem(rsp, -INT80_SIZE));
+  a.context(depth);
   a.op("pushfq");
+  a.context(depth + 8);
   a.and(32, mem(rsp), ~RARE_FLAGS);
   a.op("popfq");
+  a.context(depth);
+  a.mov(64, rcx, rsp);
   a.call("on_sigsys");
-  for (const register of [rdx, rsi, rdi]) a.pop(register);
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
+  a.lea(64, rsp, mem(rsp, INT80_SIZE));
+  pushed.toReversed().forEach((register, i) => {
+    a.context(depth - INT80_SIZE - 8 * i);
+    a.pop(register);
+  });
+  a.context(8);
   a.test(64, rax, rax);
   a.jcc("e", answered);
   a.mov(64, r11, rax);

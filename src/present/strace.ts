@@ -1,5 +1,6 @@
 /** A trace as text in the format of strace(1). */
 import type { CallEvent, ChildEvent, EndEvent, EventSink, GapEvent, StartEvent } from "../events.ts";
+import { i386 } from "../syscalls/i386.ts";
 import { NUMBERS } from "../syscalls/numbers.ts";
 import { signalName } from "../syscalls/signals.ts";
 import { callName } from "../syscalls/table.ts";
@@ -30,7 +31,12 @@ export interface StraceOptions {
 }
 
 const DEFAULT_STRING_LIMIT = 32;
-const NEVER_RETURNS: ReadonlySet<number> = new Set([NUMBERS.exit, NUMBERS.exit_group]);
+const NEVER_RETURNS: ReadonlySet<number> = new Set([
+  NUMBERS.exit,
+  NUMBERS.exit_group,
+  i386("exit"),
+  i386("exit_group"),
+]);
 /** Bytes that a session should copy of a buffer: addresses of sockets and signal sets are cut to this as well. */
 const LEAST_DATA_LIMIT = 128;
 

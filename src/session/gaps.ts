@@ -13,6 +13,8 @@ export type GapKind =
   | "hook-reentered"
   | "hook-crashed"
   | "no-trap"
+  | "int80"
+  | "x32"
   | "not-hooked"
   | "untraced-child"
   | "still-running"
@@ -39,6 +41,8 @@ const KIND_OF: Readonly<Record<number, GapKind>> = {
   [L.GAP_GS_BASE]: "gs-base",
   [L.GAP_EXCLUDED]: "excluded",
   [L.GAP_NO_TRAP]: "no-trap",
+  [L.GAP_INT80]: "int80",
+  [L.GAP_X32]: "x32",
   [L.GAP_HOOK_REENTERED]: "hook-reentered",
   [L.GAP_HOOK_CRASHED]: "hook-crashed",
 };
@@ -57,6 +61,8 @@ export const TEXT_OF: Readonly<Record<GapKind, string>> = {
     "the C hook was left out of calls made inside of it, or by a signal handler that had interrupted it",
   "hook-crashed": "the C hook crashed, and the program went on without it",
   "no-trap": "the kernel did not let calls be trapped that were not rewritten",
+  int80: "a call by int $0x80 was not followed",
+  x32: "the kernel made a call with a number of the x32 ABI, which was not followed",
   "not-hooked": "the program was never hooked",
   "untraced-child": "a new process or thread was never seen",
   "still-running": "the wait for the processes that outlive the program was cut short by a signal",

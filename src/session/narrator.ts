@@ -1,5 +1,6 @@
 import { CallEvent, type EventSink } from "../events.ts";
 import * as L from "../image/layout.ts";
+import { I386, i386, sameCall } from "../syscalls/i386.ts";
 import { NUMBERS } from "../syscalls/numbers.ts";
 import type { RawRecord } from "./chunks.ts";
 import type { Clock } from "./clock.ts";
@@ -104,16 +105,16 @@ export class Narrator {
 
   #enter({ pid, tid, ticks, memory, at }: RawRecord): void {
     const thread = this.#thread(pid, tid);
-    const nr = memory.readUInt32LE(at + L.ENTER_NR);
+    const nr = memory.readUInt32LE(at + L.ENTER_NR) + (memory.readUInt32LE(at + L.ENTER_ABI) === L.ABI_I386 ? I386 : 0);
     const ip = unsigned(memory, at + L.ENTER_IP);
     const payloads = readPayloads(memory, at, L.ENTER_PAYLOADS);
     const call = new CallEvent(pid, tid, nr, ip, this.#now, memory, at + L.ENTER_ARGS, payloads);
     this.#sink.enter(call);
-    if (nr === NUMBERS.rt_sigreturn) {
+    if (SIGRETURNS.has(nr)) {
       this.#sink.exit(call); // it never returns: it goes on where the signal came
       return;
     }
-    if (nr === NUMBERS.exit || nr === NUMBERS.exit_group) {
+    if (nr === NUMBERS.exit || nr === i386("exit") || ENDS.has(nr)) {
       this.#exiting(thread, nr, { code: call.low(0) & 0xff });
       return;
     }
@@ -124,7 +125,7 @@ export class Narrator {
   /** How the root ended is known better by wait(2). */
   #exiting(thread: Thread, nr: number, status: Status): void {
     const process = this.#processes.get(thread.pid);
-    if (process !== undefined && nr === NUMBERS.exit_group) process.status = status;
+    if (process !== undefined && ENDS.has(nr)) process.status = status;
     if (thread.tid !== this.#root) this.#end(thread, status);
   }
 
@@ -242,7 +243,7 @@ export class Narrator {
 }
 
 function findExec(thread: Thread): Open | undefined {
-  return thread.open.find(({ call }) => call.nr === NUMBERS.execve || call.nr === NUMBERS.execveat);
+  return thread.open.find(({ call }) => EXECS.has(call.nr));
 }
 
 function execPath(call: CallEvent): string {
@@ -259,8 +260,14 @@ function execName(call: CallEvent): string {
   return path === "" ? `/dev/fd/${call.int(0)}` : `/dev/fd/${call.int(0)}/${path}`;
 }
 
+const SIGRETURNS: ReadonlySet<number> = new Set([NUMBERS.rt_sigreturn, i386("sigreturn"), i386("rt_sigreturn")]);
+const ENDS: ReadonlySet<number> = new Set([NUMBERS.exit_group, i386("exit_group")]);
+const EXECS: ReadonlySet<number> = new Set([NUMBERS.execve, NUMBERS.execveat, i386("execve"), i386("execveat")]);
+const CLONES: readonly number[] = [NUMBERS.clone, NUMBERS.clone3, NUMBERS.fork, NUMBERS.vfork];
+
+/** Also by `int $0x80`. */
 function makesChild(nr: number): boolean {
-  return nr === NUMBERS.clone || nr === NUMBERS.clone3 || nr === NUMBERS.fork || nr === NUMBERS.vfork;
+  return CLONES.includes(nr < I386 ? nr : (sameCall(nr) ?? nr));
 }
 
 /** The u64 at `at`; not exact above 2^53, where no address of a program is. */

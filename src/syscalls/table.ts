@@ -1,4 +1,5 @@
 /** Every system call of x86-64: number, name, shapes of its arguments and result (see row.ts for the notation). */
+import { I386, i386Name } from "./i386.ts";
 import { NUMBERS } from "./numbers.ts";
 import { type Call, parseRow } from "./row.ts";
 import { CREDS } from "./table/creds.ts";
@@ -32,9 +33,10 @@ export const CALLS: readonly (Call | undefined)[] = byNumber();
 
 export const CALL_NAMES = Object.keys(NUMBERS) as readonly CallName[];
 
-/** Name of a call, or `syscall_0x…` (hexadecimal) for a number that the kernel does not know. */
+/** Name of a call (i386.ts: also of one by `int $0x80`), or `syscall_0x…` (hexadecimal) for a number that the kernel does not know. */
 export function callName(nr: number): string {
-  return CALLS[nr]?.name ?? `syscall_0x${nr.toString(16)}`;
+  const name = nr < I386 ? CALLS[nr]?.name : i386Name(nr);
+  return name ?? `syscall_0x${(nr % I386).toString(16)}`;
 }
 
 function byNumber(): (Call | undefined)[] {

@@ -5,19 +5,27 @@ import { audited } from "./audit.ts";
 import { fixture, run, strace, zpoline } from "./run.ts";
 
 const jit = fixture("jit.c");
+const int80 = fixture("int80.c");
 const plain = fixture("plain.c");
 const deny = fixture("deny.c");
 const TRAPS = ["trap", "jump+trap", "zero+trap"] as const;
 const env = { PATH: process.env["PATH"], LD_PRELOAD: libraryPath() };
 
 describe.each(TRAPS)("%s", (patch) => {
-  test.each(["registers.c", "vectors.c", "flags.c", "redzone.c", "jit.c", "threads.c", "processes.c", "altstack.c"])(
-    "%s: as natively",
-    (source) => {
-      const command = [fixture(source)];
-      expect(run(command, { env: { ...env, ZPOLINE_PATCH: patch } })).toEqual(run(command));
-    },
-  );
+  test.each([
+    "registers.c",
+    "vectors.c",
+    "flags.c",
+    "redzone.c",
+    "jit.c",
+    "threads.c",
+    "processes.c",
+    "altstack.c",
+    "int80.c",
+  ])("%s: as natively", (source) => {
+    const command = [fixture(source)];
+    expect(run(command, { env: { ...env, ZPOLINE_PATCH: patch } })).toEqual(run(command));
+  });
 
   test("calls of code made at run time are in the trace, and nothing is missing", () => {
     const calls = (lines: readonly string[]) =>
@@ -28,6 +36,28 @@ describe.each(TRAPS)("%s", (patch) => {
     const names = calls(lines).map((line) => line.slice(0, line.indexOf("(")));
     expect(names.filter((name) => name === "getppid")).toHaveLength(12);
     expect(names).toEqual(calls(strace([jit]).lines).map((line) => line.slice(0, line.indexOf("("))));
+  });
+
+  test("calls by int $0x80 are in the trace by the names that strace shows", () => {
+    const names = (lines: readonly string[]) =>
+      lines.flatMap(
+        (line) => line.match(/^\d+\s+(fork|vfork|waitpid|mmap2|getppid|exit_group|nanosleep)\(/)?.[1] ?? [],
+      );
+    const { stdout, stderr, lines } = zpoline([int80], {}, ["-f", "--patch", patch]);
+    expect(stdout).toBe(run([int80]).stdout);
+    expect(stderr).toBe("");
+    const own = lines.filter((line) => /(0x|\(0, )/.test(line));
+    expect(names(own)).toEqual(expect.arrayContaining(["fork", "vfork", "mmap2", "exit_group", "nanosleep"]));
+    expect(names(lines).sort()).toEqual(names(strace([int80]).lines).sort());
+  });
+
+  test("a C hook does not get calls by int $0x80, which is a gap", () => {
+    const { stdout, lines } = audited([int80], {
+      ZPOLINE_PATCH: patch,
+      LIBZPHOOK: fixture("hooks/pass.c", "-shared", "-fPIC"),
+    });
+    expect(stdout).toBe(run([int80]).stdout);
+    expect(lines.filter(({ type }) => type === "gap").map(({ kind }) => kind)).toEqual(["int80"]);
   });
 
   test("the audit log tells of each site that trapped once", () => {

@@ -46,5 +46,5 @@ test("the way of a known site writes one word, the instruction pointer of the co
 
 test("the restorer is what unwinders know, and has no rows of its own", () => {
   expect(disassemble("zp_trap_restorer").map(({ text }) => text)).toEqual(["mov rax,0Fh", "syscall"]);
-  expect(stub.code.map(({ unwind }) => (unwind ?? []).length > 0)).toEqual([true, false]);
+  expect(stub.code.map(({ unwind = [], contexts = [] }) => unwind.length + contexts.length > 0)).toEqual([true, false]);
 });
