@@ -11,6 +11,7 @@ import {
   MAP_ANONYMOUS,
   MAP_NORESERVE,
   MAP_PRIVATE,
+  PROT_NONE,
   PROT_READ,
   PROT_WRITE,
   SYS_MMAP,
@@ -20,7 +21,6 @@ import {
 } from "../std/sys";
 
 const GUARD: usize = 4096;
-const PROT_NONE: u64 = 0;
 
 /** stack_t (sigaltstack(2)). */
 // @ts-ignore: decorator

@@ -35,6 +35,7 @@ import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
 import { mappedExecutable } from "../rewrite/rewrite";
+import { dropStubs } from "../rewrite/stubs";
 import { changeAction } from "../signal/action";
 import { afterMask, beforeMask } from "../trap/mask";
 import { syscall6 } from "../std/raw";
@@ -191,6 +192,12 @@ function isAnswered(f: Frame, nr: u64): bool {
   return keepOurs(f);
 }
 
+/** A file has been mapped to [from, to): the code that was there is gone. */
+function forgetCode(from: usize, to: usize): void {
+  forgetSites(from, to);
+  dropStubs(from, to);
+}
+
 export function specialExit(f: Frame): void {
   const nr = <u64>(<u32>f.nr);
   if (nr == SYS_EXECVE || nr == SYS_EXECVEAT) {
@@ -212,11 +219,14 @@ export function specialExit(f: Frame): void {
   if (failed(<i64>f.result)) return;
   if (nr == SYS_MMAP) {
     if (f.a3 & MAP_FIXED) mappingsChanged();
-    if (!(f.a3 & MAP_ANONYMOUS)) forgetSites(<usize>f.result, <usize>(f.result + f.a1));
+    if (!(f.a3 & MAP_ANONYMOUS)) forgetCode(<usize>f.result, <usize>(f.result + f.a1));
     if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.result, <usize>f.a1, true);
   } else if (nr == SYS_MPROTECT || nr == SYS_PKEY_MPROTECT) {
     mappingsChanged();
     if (f.a2 & PROT_EXEC) mappedExecutable(<usize>f.a0, <usize>f.a1, false);
+  } else if (nr == SYS_MUNMAP) {
+    mappingsChanged();
+    dropStubs(<usize>f.a0, <usize>(f.a0 + f.a1));
   } else if (nr == SYS_ARCH_PRCTL) {
     hideGs(f);
   } else if (nr == SYS_IO_URING_SETUP) {

@@ -3,13 +3,15 @@ import { GAP_UNPATCHED_SITE } from "../../src/image/layout";
 import { AuditLog, closeAudit, openAudit } from "../audit/log";
 import { auditObject, auditSite } from "../audit/sites";
 import { recordGap } from "../record/record";
-import { addJump } from "./jump";
+import { Insn } from "./insn";
+import { addJump, makeStubs } from "./jump";
 import { usesTrap, usesZero } from "./kinds";
 import { addKnownSite, openSites } from "./known";
 import { Entry, entryAt, isData, mayCall, PlanList } from "./list";
-import { Mapping, Maps } from "./maps";
+import { Mapping } from "./maps";
 import { addPatch, flush, PatchBatch } from "./patch";
 import { PATCH_JUMP, PATCH_NONE, PATCH_ZERO } from "./plan";
+import { hasRow, isJumpPatched } from "./stubs";
 
 /** Sites rewritten so far, and real or possible sites left alone. */
 export let patchedSites: u32 = 0;
@@ -17,17 +19,30 @@ export let leftSites: u32 = 0;
 
 /** `call *%rax` */
 const CALL_RAX: u16 = 0xd0ff;
-const JUMP: u8 = 0xe9;
 const MOST_REPORTED: u32 = 8;
 
-/** The mapping is [start, end). The list was made for these very bytes. */
-export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: usize, end: usize): void {
-  const known = list.count ? openSites(start, end, list.count) : 0;
+/**
+ * The mapping is [start, end). The list was made for these very bytes. `mayRun`: threads may be running the code. `insn` is
+ * scratch memory.
+ */
+export function applyList(
+  list: PlanList,
+  batch: PatchBatch,
+  start: usize,
+  end: usize,
+  mayRun: bool,
+  insn: Insn,
+): void {
+  const known = usesZero && list.count ? openSites(start, end, list.count) : 0;
+  const stubs = makeStubs(list, start, end, insn);
+  let row: u32 = 0;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
-    const jumps = entry.patch == PATCH_JUMP && addJump(batch, maps, site, entry);
-    if (jumps || !usesZero || !mayCall(entry)) continue;
+    if (stubs && hasRow(stubs, row, site)) {
+      if (addJump(batch, stubs, row++, site, entry, mayRun)) continue;
+    }
+    if (!usesZero || !mayCall(entry) || isJumpPatched(site)) continue;
     addKnownSite(known, site);
     addPatch(batch, site, CALL_RAX, 2);
   }
@@ -35,8 +50,8 @@ export function applyList(list: PlanList, batch: PatchBatch, maps: Maps, start: 
 }
 
 /** What stands at a site now: PATCH_*. */
-function patchAt(site: usize, entry: Entry): u32 {
-  if (entry.patch == PATCH_JUMP && load<u8>(site - entry.before) == JUMP) return PATCH_JUMP;
+function patchAt(site: usize): u32 {
+  if (isJumpPatched(site)) return PATCH_JUMP;
   return load<u16>(site) == CALL_RAX ? PATCH_ZERO : PATCH_NONE;
 }
 
@@ -52,7 +67,7 @@ export function settle(list: PlanList, mapping: Mapping, start: usize, end: usiz
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);
     const site = start + entry.offset;
-    const patch = patchAt(site, entry);
+    const patch = patchAt(site);
     if (patch == <u32>PATCH_ZERO) zero++;
     else if (patch == <u32>PATCH_JUMP) jump++;
     else if (!isData(entry) && reported++ < MOST_REPORTED) reportSite(mapping, site);

@@ -131,8 +131,23 @@ function writeText(text: i64, to: usize, bytes: usize, length: usize): bool {
   return pokeText(text, to, bytes, length) || writeByProtection(to, bytes, length);
 }
 
-/** As writeText, through /proc/self/mem only. */
-export function pokeText(text: i64, to: usize, bytes: usize, length: usize): bool {
+/**
+ * Puts the low `length` bytes of `bytes` to `at`, in code that threads may be running, with one store of an aligned word: the
+ * kernel copies eight bytes as one (memcpy in arch/x86/lib/memcpy_64.S). False: the word has not all of them, or cannot be
+ * written.
+ */
+export function pokeWord(batch: PatchBatch, at: usize, bytes: u64, length: usize): bool {
+  const word = at & ~(<usize>7);
+  if (at - word + length > 8) return false;
+  flush(batch);
+  const shift = <u64>(at - word) << 3;
+  const mask = ((<u64>1 << (<u64>length << 3)) - 1) << shift;
+  const buffer = bytesOf(batch);
+  store<u64>(buffer, (load<u64>(word) & ~mask) | (bytes << shift));
+  return pokeText(batch.text, word, buffer, 8);
+}
+
+function pokeText(text: i64, to: usize, bytes: usize, length: usize): bool {
   return !failed(text) && syscall6(SYS_PWRITE64, text, bytes, length, to, 0, 0) == <i64>length;
 }
 

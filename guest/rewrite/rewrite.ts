@@ -9,6 +9,7 @@
 import { GAP_EXCLUDED, GAP_JIT, GAP_UNPATCHED_SITE } from "../../src/image/layout";
 import { isHookCode } from "../foreign/load";
 import { LIBZPHOOK, valueOf } from "../process/environment";
+import { ownIn } from "../process/own";
 import { recordGap } from "../record/record";
 import { startsWith } from "../std/bytes";
 import { cstr } from "../std/cstr";
@@ -17,6 +18,7 @@ import { applyList, reportSite, settle } from "./apply";
 import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, storePlans } from "./cache";
 import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
+import { Insn } from "./insn";
 import { isExcluded } from "./exclude";
 import { needsSymbols, openImage, sortStarts } from "./functions";
 import { prefersJump, rewrites, usesTrap } from "./kinds";
@@ -136,9 +138,9 @@ function mayChange(mapping: Mapping): bool {
   return mapping.nameLength > 7 && startsWith(mapping.name, cstr("/memfd:"));
 }
 
-/** Page 0 and the pages of the slots are anonymous and executable, too. */
+/** Page 0, the pages of the slots and the stubs of jumps are anonymous and executable, too. */
 function isOurs(mapping: Mapping): bool {
-  return mapping.start == 0 || (mapping.start & 0xffffff) == 0x909000;
+  return changetype<usize>(ownIn(mapping.start, mapping.end)) != 0;
 }
 
 function rewriteMapping(
@@ -176,7 +178,7 @@ function rewriteMapping(
     // A text that is writable anyway must stay so.
     const opens = alone && list.count >= WORTH_OPENING && !(mapping.protection & PROT_WRITE);
     if (opens) openRange(batch, start, end);
-    applyList(list, batch, maps, start, end);
+    applyList(list, batch, start, end, !fresh, changetype<Insn>(work + SCRATCH_AT));
     closeRange(batch, start, end);
   }
   settle(list, mapping, start, end, cached);

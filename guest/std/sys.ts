@@ -43,6 +43,7 @@ export const SYS_PKEY_MPROTECT: u64 = 329;
 export const SYS_IO_URING_SETUP: u64 = 425;
 export const SYS_CLONE3: u64 = 435;
 
+export const PROT_NONE: u64 = 0;
 export const PROT_READ: u64 = 1;
 export const PROT_WRITE: u64 = 2;
 export const PROT_EXEC: u64 = 4;

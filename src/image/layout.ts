@@ -72,6 +72,9 @@ export const THREAD_SIZE = 4096;
 export const VARIABLES_SIZE = 65536;
 /** Our own mappings (guest/process/own.ts): most ranges, each of 16 bytes. */
 export const OWN_RANGES = 512;
+/** Areas of near stubs (guest/rewrite/stubs.ts), each of 56 bytes, and reservations for them (near-memory.ts), of 24. */
+export const STUB_AREAS = 1024;
+export const STUB_POOLS = 64;
 
 // ── The words of a cancellation point (guest/process/cancel.ts), by distance from its stack pointer ────────────────────
 /** The address that its function returns to: in place of the eighth argument, which it has loaded already. */

@@ -1,0 +1,241 @@
+/**
+ * The near stubs of jump patches (near-stub.ts), one area of pages for all that are made at once: the stubs of a mapping,
+ * as a rule. An area is written before it becomes executable, and never changed while it belongs to code; the list of
+ * areas tells which site a stub belongs to, and the other way round. When the code is unmapped, or another file is mapped
+ * over it, the area serves other code.
+ *
+ * Who runs this: one thread fills an area that no other thread sees before it is done; any thread reads, also in a signal
+ * handler. Nothing is locked.
+ */
+import { STUB_AREAS } from "../../src/image/layout";
+import { syscall6 } from "../std/raw";
+import { failed, PROT_EXEC, PROT_READ, PROT_WRITE, SYS_MPROTECT } from "../std/sys";
+import { Insn } from "./insn";
+import { Entry } from "./list";
+import { nearStubSize, writeNearStub } from "./near-stub";
+import { reaches, takeNear } from "./near-memory";
+import { JUMP_SIZE } from "./window";
+
+// @ts-ignore: decorator
+@external("symbol", "zp_stub_areas")
+declare function zp_stub_areas(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_jump_entry")
+declare function zp_jump_entry(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_jump_tail")
+declare function zp_jump_tail(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_cancel_entry")
+declare function zp_cancel_entry(): usize;
+
+/** Pages: AreaHead, `most` Rows, the stubs in the order of their sites. */
+// @ts-ignore: decorator
+@unmanaged
+export class Area {
+  /** AREA_*. */
+  state: u32;
+  count: u32;
+  most: u32;
+  /** Bytes in use. */
+  used: u32;
+  start: usize;
+  end: usize;
+  /** What is left of the code: [low, high). Rows count from `origin`. */
+  low: usize;
+  high: usize;
+  origin: usize;
+}
+
+const AREA_FREE: u32 = 0;
+const AREA_TAKEN: u32 = 1;
+const AREA_DONE: u32 = 2;
+
+/** Where stubs go on: the pairs of writeNearStub. */
+// @ts-ignore: decorator
+@unmanaged
+class AreaHead {
+  entry: usize;
+  tail: usize;
+  cancelEntry: usize;
+  cancelTail: usize;
+}
+
+// @ts-ignore: decorator
+@unmanaged
+class Row {
+  /** Of the `syscall`, from `origin`. */
+  site: u32;
+  /** From the start of the area; in the top byte how far before the site the jump stands. */
+  stub: u32;
+}
+const STUB_MASK: u32 = (1 << 24) - 1;
+
+const STUB_ALIGN: usize = 16;
+const PAGE: usize = 4096;
+const MOST_BYTES: usize = 1 << 24;
+
+const countWord: StaticArray<u32> = [0];
+
+// @ts-ignore: decorator
+@inline
+function areaCount(): u32 {
+  const count = atomic.load<u32>(changetype<usize>(countWord));
+  return count < <u32>STUB_AREAS ? count : <u32>STUB_AREAS;
+}
+
+// @ts-ignore: decorator
+@inline
+function areaAt(index: u32): Area {
+  return changetype<Area>(zp_stub_areas() + <usize>index * offsetof<Area>());
+}
+
+// @ts-ignore: decorator
+@inline
+function stateOf(area: Area): usize {
+  return changetype<usize>(area) + offsetof<Area>("state");
+}
+
+function rowAt(area: Area, index: u32): Row {
+  return changetype<Row>(area.start + offsetof<AreaHead>() + <usize>index * offsetof<Row>());
+}
+
+/** Bytes that the stub takes in an area. */
+export function stubBytes(entry: Entry): usize {
+  return ((nearStubSize(entry) + STUB_ALIGN - 1) & ~(STUB_ALIGN - 1)) + offsetof<Row>();
+}
+
+/**
+ * A writable area for at most `most` stubs of [low, high), whose stubBytes are `bytes` in all. 0 when there is none to be
+ * had.
+ */
+export function openArea(low: usize, high: usize, most: u32, bytes: usize): usize {
+  const size = (offsetof<AreaHead>() + bytes + STUB_ALIGN + PAGE - 1) & ~(PAGE - 1);
+  if (size > MOST_BYTES || high - low > <usize>u32.MAX_VALUE) return 0;
+  const found = takeArea(low, high, size);
+  if (!found) return 0;
+  const area = changetype<Area>(found);
+  if (!area.start) {
+    area.start = takeNear(low, high, size);
+    area.end = area.start ? area.start + size : 0;
+  }
+  if (!area.start || failed(protect(area, PROT_READ | PROT_WRITE))) {
+    atomic.store<u32>(stateOf(area), AREA_FREE);
+    return 0;
+  }
+  area.low = area.origin = low;
+  area.high = high;
+  area.most = most;
+  area.count = 0;
+  area.used = <u32>((offsetof<AreaHead>() + <usize>most * offsetof<Row>() + STUB_ALIGN - 1) & ~(STUB_ALIGN - 1));
+  const head = changetype<AreaHead>(area.start);
+  head.entry = zp_jump_entry();
+  head.tail = zp_jump_tail();
+  head.cancelEntry = head.cancelTail = zp_cancel_entry();
+  return found;
+}
+
+/** One that serves no code any more, or one without pages yet. */
+function takeArea(low: usize, high: usize, size: usize): usize {
+  const count = areaCount();
+  for (let i: u32 = 0; i < count; i++) {
+    const area = areaAt(i);
+    if (area.state != AREA_FREE) continue;
+    const fits = !area.start || (area.end - area.start >= size && reaches(area.start, area.end, low, high));
+    if (fits && atomic.cmpxchg<u32>(stateOf(area), AREA_FREE, AREA_TAKEN) == AREA_FREE) return changetype<usize>(area);
+  }
+  const index = atomic.add<u32>(changetype<usize>(countWord), 1);
+  if (index >= <u32>STUB_AREAS) return 0;
+  const area = areaAt(index);
+  return atomic.cmpxchg<u32>(stateOf(area), AREA_FREE, AREA_TAKEN) == AREA_FREE ? changetype<usize>(area) : 0;
+}
+
+/** Makes the stub of `site`, which lies behind all that the area has. False: it cannot be; the area is as before. */
+export function addStub(area: Area, site: usize, entry: Entry, atSite: bool, insn: Insn): bool {
+  const stub = area.start + area.used;
+  if (area.count == area.most || stub + nearStubSize(entry) > area.end) return false;
+  const entries = area.start + (atSite ? offsetof<AreaHead>("cancelEntry") : 0);
+  const length = writeNearStub(stub, stub, site, entry, entries, insn);
+  if (!length) return false;
+  const row = rowAt(area, area.count++);
+  row.site = <u32>(site - area.origin);
+  row.stub = area.used | (<u32>entry.before << 24);
+  area.used = <u32>((<usize>area.used + length + STUB_ALIGN - 1) & ~(STUB_ALIGN - 1));
+  return true;
+}
+
+/** The stubs can be jumped to from now on. False: they never can. */
+export function closeArea(area: Area): bool {
+  const closed = area.count != 0 && !failed(protect(area, PROT_READ | PROT_EXEC));
+  atomic.store<u32>(stateOf(area), closed ? AREA_DONE : AREA_FREE);
+  return closed;
+}
+
+function protect(area: Area, protection: u64): i64 {
+  return syscall6(SYS_MPROTECT, area.start, area.end - area.start, protection, 0, 0, 0);
+}
+
+/** Whether row `index` of the area `found` is that of `site`. */
+export function hasRow(found: usize, index: u32, site: usize): bool {
+  const area = changetype<Area>(found);
+  return index < area.count && area.origin + rowAt(area, index).site == site;
+}
+
+export function stubOfRow(area: Area, index: u32): usize {
+  return area.start + (rowAt(area, index).stub & STUB_MASK);
+}
+
+const JUMP: u8 = 0xe9;
+
+/** Whether a jump to the stub of `site` stands before it. */
+export function isJumpPatched(site: usize): bool {
+  const count = areaCount();
+  for (let i: u32 = 0; i < count; i++) {
+    const area = areaAt(i);
+    if (atomic.load<u32>(stateOf(area)) != AREA_DONE || site < area.low || site >= area.high) continue;
+    const index = lastRow(area, <u32>(site - area.origin), 0);
+    if (!hasRow(changetype<usize>(area), index, site)) continue;
+    const at = site - (rowAt(area, index).stub >> 24);
+    const target = at + JUMP_SIZE + <isize>load<i32>(at, 1);
+    if (load<u8>(at) == JUMP && target == stubOfRow(area, index)) return true;
+  }
+  return false;
+}
+
+/** The `syscall` whose stub `address` lies in; 0 when there is none. */
+export function siteOfStub(address: usize): usize {
+  const count = areaCount();
+  for (let i: u32 = 0; i < count; i++) {
+    const area = areaAt(i);
+    if (atomic.load<u32>(stateOf(area)) != AREA_DONE || address < area.start || address >= area.end) continue;
+    const offset = <u32>(address - area.start);
+    const index = lastRow(area, offset, STUB_MASK);
+    if (index < area.count && offset < area.used) return area.origin + rowAt(area, index).site;
+  }
+  return 0;
+}
+
+/** The last row that is not beyond `key`: by place of the site, or with a mask by that of the stub. None: a great number. */
+function lastRow(area: Area, key: u32, mask: u32): u32 {
+  let low: u32 = 0;
+  let high = area.count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const row = rowAt(area, middle);
+    if ((mask ? row.stub & mask : row.site) <= key) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** The code in [from, to) is gone. Threads that are still in a stub of it would not have come back to it natively either. */
+export function dropStubs(from: usize, to: usize): void {
+  const count = areaCount();
+  for (let i: u32 = 0; i < count; i++) {
+    const area = areaAt(i);
+    if (atomic.load<u32>(stateOf(area)) != AREA_DONE || from >= area.high || to <= area.low) continue;
+    if (from <= area.low) area.low = to;
+    else if (to >= area.high) area.high = from;
+    if (area.low >= area.high) atomic.cmpxchg<u32>(stateOf(area), AREA_DONE, AREA_FREE);
+  }
+}
