@@ -15,6 +15,7 @@ export class Flow {
   begins: usize;
   pending: usize;
   covered: usize;
+  /** Also of the BEYOND bytes behind the function. */
   targets: usize;
   /** The function jumps through a register or memory: not every instruction is reached by branches alone. */
   indirect: bool;
@@ -32,11 +33,14 @@ export class Flow {
   copies: bool;
 }
 
+/** As far behind the function as a window may reach. */
+const BEYOND: usize = 64;
+
 /** How many bytes of code bitmaps of `size` bytes are enough for. */
 // @ts-ignore: decorator
 @inline
 export function flowCapacity(size: usize): usize {
-  return (size / 32) * 64;
+  return (size / 32) * 64 - BEYOND;
 }
 
 /**
@@ -51,7 +55,7 @@ export function traceFlow(
   textEnd: usize,
   bitmaps: usize,
 ): void {
-  const words = (end - start + 63) / 64;
+  const words = (end - start + BEYOND + 63) / 64;
   const bytes = words * 8;
   flow.start = start;
   flow.end = end;
@@ -122,7 +126,7 @@ function sweepGaps(flow: Flow, insn: Insn): void {
 // @ts-ignore: decorator
 @inline
 function markTarget(flow: Flow, offset: usize): void {
-  if (offset < flow.end - flow.start) setBit(flow.targets, offset);
+  if (offset < flow.end - flow.start + BEYOND) setBit(flow.targets, offset);
 }
 
 /** How far the common branch, jump or call that ends at `end` goes. */
@@ -179,9 +183,8 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
 // @ts-ignore: decorator
 @inline
 function addTarget(flow: Flow, offset: usize, size: usize, lowest: usize): usize {
-  if (offset >= size) return lowest;
-  setBit(flow.targets, offset);
-  if (bitAt(flow.begins, offset)) return lowest;
+  markTarget(flow, offset);
+  if (offset >= size || bitAt(flow.begins, offset)) return lowest;
   setBit(flow.pending, offset);
   return offset < lowest ? offset : lowest;
 }
@@ -193,11 +196,10 @@ export function beginsAt(flow: Flow, address: usize): bool {
   return bitAt(flow.begins, address - flow.start);
 }
 
-/** Whether a direct branch of the function leads to `address`, which is in [start, end). */
-// @ts-ignore: decorator
-@inline
-export function isTarget(flow: Flow, address: usize): bool {
-  return bitAt(flow.targets, address - flow.start);
+/** Whether a direct branch of the function leads to [from, to), which is in [start, end + BEYOND). */
+export function isTargeted(flow: Flow, from: usize, to: usize): bool {
+  const size = to - flow.start;
+  return nextBit(flow.targets, from - flow.start, size, 0) != size;
 }
 
 // @ts-ignore: decorator

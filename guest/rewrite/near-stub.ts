@@ -6,7 +6,7 @@
  *           lea AFTER(%rip), %rcx
  *           jmp *ENTRY(%rip)
  *
- * Where the window goes on behind the site, the entry comes back to the tail:
+ * Where the window goes on behind the site, another entry comes back to the tail:
  *
  *           …                          the instructions before the site
  *           lea AFTER(%rip), %r11
@@ -31,6 +31,7 @@ const LEA_R11: u32 = 0x1d8d4c;
 const JUMP_INDIRECT_SIZE: usize = 6;
 const JUMP_INDIRECT: u16 = 0x25ff;
 const JUMP: u8 = 0xe9;
+const POINTER_SIZE: usize = 8;
 /** A conditional jump of two bytes becomes one of six. */
 const MOST_GROWTH: usize = 3;
 
@@ -45,7 +46,7 @@ export function nearStubSize(entry: Entry): usize {
 /**
  * Writes to `bytes`, where nearStubSize(entry) have room, the stub that will stand at the address `stub`; `site` is the
  * `syscall`, and the text around it not patched yet. `entries` is the address of two pointers, to the entry and to the one
- * for a stub with a tail: they are not read here. Returns the length of the stub; 0: something is farther away than 2 GiB.
+ * for stubs with a tail: they are not read here. Returns the length of the stub; 0: something is farther away than 2 GiB.
  * `insn` is scratch memory.
  */
 export function writeNearStub(bytes: usize, stub: usize, site: usize, entry: Entry, entries: usize, insn: Insn): usize {
@@ -62,7 +63,7 @@ export function writeNearStub(bytes: usize, stub: usize, site: usize, entry: Ent
   const tail = to + LEA_SIZE + LEA_SIZE + JUMP_INDIRECT_SIZE;
   to = writeLea(to, shift, LEA_R11, after);
   to = to ? writeLea(to, shift, LEA_RCX, tail + shift) : 0;
-  to = to ? writeFar(to, shift, JUMP_INDIRECT, entries + sizeof<usize>()) : 0;
+  to = to ? writeFar(to, shift, JUMP_INDIRECT, entries + POINTER_SIZE) : 0;
   to = to ? writeLea(to, shift, LEA_RCX, after) : 0;
   to = to ? moveCode(insn, to, shift, after, after + entry.after, true) : 0;
   if (to && !(insn.flags & STOPS)) to = writeJump(to, shift, after + entry.after);

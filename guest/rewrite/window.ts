@@ -5,11 +5,15 @@
  * - one instruction before the site, of five bytes or more, with nothing between that branches or is branched to. The jump
  *   replaces that one instruction; what follows it up to the site is only copied. A branch to there that is not known
  *   would make the call without the hook, and nothing worse, so that this is safe while threads run the code;
- * - several instructions before the site. A branch or a thread that comes to one of them would run into the jump's bytes: all
- *   branches of the function have to be known.
+ * - instructions before the site that have room together, or with the `syscall` itself;
+ * - these, or none, and instructions behind the site, which the stub goes on with after the call. Of what cannot be reached
+ *   behind them (padding), nothing is copied.
+ *
+ * A branch or a thread that came to the middle of the latter two would run into the bytes of the jump. So they are for code
+ * that nobody runs yet, and for functions all branches of which are known.
  */
 import { decode } from "./decode";
-import { coveringInsn, Flow, isTarget, previousBegin } from "./flow";
+import { beginsAt, coveringInsn, Flow, isTargeted, previousBegin } from "./flow";
 import {
   CALL,
   HAS_MODRM,
@@ -31,6 +35,9 @@ import { MOST_STEPS, REASON_FLOW, Search, Site, stepAt } from "./sites";
 
 /** Bytes of a near jump. */
 export const JUMP_SIZE: usize = 5;
+/** Bytes of `syscall`, and those that a jump in its place takes besides. */
+const SYSCALL_SIZE: usize = 2;
+const SYSCALL_ROOM: usize = JUMP_SIZE - SYSCALL_SIZE;
 /** Most bytes before a site that a stub holds. */
 export const MOST_BEFORE: usize = 40;
 /** Most bytes behind it. */
@@ -71,43 +78,101 @@ export function findWindow(window: Window, search: Search, site: Site): bool {
   clearWindow(window);
   if (!site.end) return false;
   const count = stepBack(search, site);
-  const first = firstOfOne(search, site, count);
-  const from = first ? first : firstOfSeveral(search, site, count);
-  if (!from) return false;
-  window.before = <u8>(site.address - from);
-  window.traits = (first ? WINDOW_ONE : 0) | (namesPlace(search, from, site.address) ? WINDOW_RELATIVE : 0);
-  search.taken = site.address + 2;
+  const one = oneBefore(search, site, count);
+  let before = one;
+  let after: usize = 0;
+  if (!before && knowsBranches(search)) {
+    before = severalBefore(search, site, count);
+    // With as few instructions before the site as possible.
+    for (let i: u32 = 0; i <= count && !before && !after; i++) {
+      const step = i ? site.address - load<usize>(stepAt(search, i - 1)) : 0;
+      after = followers(search, site, SYSCALL_ROOM - step);
+      if (after) before = step;
+    }
+  }
+  if (!before && !after) return false;
+  const from = site.address - before;
+  const behind = site.address + SYSCALL_SIZE;
+  window.before = <u8>before;
+  window.after = <u8>after;
+  const relative = isRelative(search, from, site.address) || isRelative(search, behind, behind + after);
+  window.traits = (one ? WINDOW_ONE : 0) | (relative ? WINDOW_RELATIVE : 0);
+  search.taken = behind + after;
   return true;
 }
 
-/** Start of the nearest instruction that has room for the jump; 0 when there is none. */
-function firstOfOne(search: Search, site: Site, count: u32): usize {
+/** Bytes from the nearest instruction that has room for the jump to the site; 0 when there is none. */
+function oneBefore(search: Search, site: Site, count: u32): usize {
   let end = site.address;
   for (let i: u32 = 0; i < count; i++) {
     const p = load<usize>(stepAt(search, i));
-    if (end - p >= JUMP_SIZE) return p;
+    if (end - p >= JUMP_SIZE) return site.address - p;
     end = p;
   }
   return 0;
 }
 
-/** Start of as few instructions before the site as have room for the jump; 0 when there are none. */
-function firstOfSeveral(search: Search, site: Site, count: u32): usize {
-  const flow = search.flow;
-  if (!search.whole || flow.indirect || flow.lost || flow.broken || flow.overlapping) return 0;
+/** Bytes of as few instructions before the site as have room for the jump, together with the `syscall`; 0 when there are none. */
+function severalBefore(search: Search, site: Site, count: u32): usize {
   for (let i: u32 = 0; i < count; i++) {
-    const p = load<usize>(stepAt(search, i));
-    if (site.address - p >= JUMP_SIZE) return p;
+    const before = site.address - load<usize>(stepAt(search, i));
+    if (before >= SYSCALL_ROOM) return before;
   }
   return 0;
 }
 
-/** Whether an instruction of [from, to), all of them movable, has an operand relative to itself. */
-function namesPlace(search: Search, from: usize, to: usize): bool {
+/** Whether all that leads to an instruction of the function is known, but for calls and what comes from other functions. */
+function knowsBranches(search: Search): bool {
+  const flow = search.flow;
+  return search.whole && !flow.indirect && !flow.lost && !flow.broken && !flow.overlapping;
+}
+
+/**
+ * Bytes of the instructions behind the site that may move and are reached from there only, and of padding behind them: at
+ * least `need`, or 0 when there are not so many. In a function all branches of which are known.
+ */
+function followers(search: Search, site: Site, need: usize): usize {
+  const flow = search.flow;
+  const insn = search.insn;
+  const behind = site.address + SYSCALL_SIZE;
+  let p = behind;
+  let goesOn = true;
+  while (p - behind < need) {
+    const length: usize = goesOn ? decodeFollower(flow, insn, p) : decodePadding(search, p);
+    if (!length) return 0;
+    goesOn = goesOn && !(insn.flags & STOPS);
+    p += length;
+  }
+  return p - behind;
+}
+
+/** Length of the instruction at `p` if a stub can go on with it behind the call; else 0. */
+function decodeFollower(flow: Flow, insn: Insn, p: usize): usize {
+  if (p >= flow.end || !beginsAt(flow, p)) return 0;
+  const length: usize = decode(insn, p, flow.end);
+  if (!length || isTargeted(flow, p, p + length)) return 0;
+  return isMovable(insn) || isJump(insn) || isReturn(insn) ? length : 0;
+}
+
+/** Length of what fills the text behind a function or a jump at `p`; 0 when that may be more. */
+function decodePadding(search: Search, p: usize): usize {
+  const flow = search.flow;
+  const insn = search.insn;
+  // Code that nobody knows of begins where functions do.
+  if (p >= search.extent.next || !(p & 15)) return 0;
+  if (p < flow.end && beginsAt(flow, p)) return 0;
+  const length: usize = decode(insn, p, search.extent.next);
+  if (!length || isTargeted(flow, p, p + length)) return 0;
+  if (<u32>insn.map == MAP_ONE) return insn.opcode == 0x90 || insn.opcode == 0xcc ? length : 0;
+  return <u32>insn.map == MAP_0F && insn.opcode == 0x1f ? length : 0;
+}
+
+/** Whether an instruction of [from, to) names a place by its distance. */
+function isRelative(search: Search, from: usize, to: usize): bool {
   const insn = search.insn;
   for (let p = from; p < to; p += <usize>insn.length) {
-    if (!decode(insn, p, to)) return false;
-    if (insn.flags & HAS_MODRM && <u32>insn.base == RIP) return true;
+    if (!decode(insn, p, to)) return false; // padding that ends beyond
+    if (insn.flags & RELATIVE || (insn.flags & HAS_MODRM && <u32>insn.base == RIP)) return true;
   }
   return false;
 }
@@ -123,9 +188,9 @@ function stepBack(search: Search, site: Site): u32 {
   const insn = search.insn;
   let count: u32 = 0;
   let next = site.address;
-  while (count < MOST_STEPS && !isTarget(flow, next)) {
+  while (count < MOST_STEPS) {
     const p = reached ? (count < reached ? load<usize>(stepAt(search, count)) : 0) : previousBegin(flow, next);
-    if (!p || p < search.taken || site.address - p > MOST_BEFORE) break;
+    if (!p || p < search.taken || site.address - p > MOST_BEFORE || isTargeted(flow, p + 1, next + 1)) break;
     if (p + decode(insn, p, flow.end) != next || !isMovable(insn)) break;
     if (flow.overlapping && coveringInsn(flow, insn, p)) break;
     store<usize>(stepAt(search, count++), p);
@@ -134,7 +199,7 @@ function stepBack(search: Search, site: Site): u32 {
   return count;
 }
 
-/** Whether it may run somewhere else. */
+/** Whether it may run somewhere else, and goes on to the next. */
 function isMovable(insn: Insn): bool {
   if (insn.flags & IMMOVABLE) return false;
   if (insn.flags & HAS_MODRM && <u32>insn.base == RIP && insn.prefixes & PREFIX_67) return false;
@@ -143,6 +208,19 @@ function isMovable(insn: Insn): bool {
   if (<u32>insn.map == MAP_ONE) return op != 0xcc && op != 0xcd && op != 0xf1;
   // endbr64, endbr32: where indirect branches lead.
   return !(<u32>insn.map == MAP_0F && op == 0x1e && insn.modrm >= 0xfa && insn.prefixes & PREFIX_F3);
+}
+
+/** A direct jump, or a conditional one that has a near form. */
+function isJump(insn: Insn): bool {
+  if (!(insn.flags & RELATIVE) || insn.prefixes) return false;
+  const op: u32 = insn.opcode;
+  if (<u32>insn.map == MAP_0F) return (op & 0xf0) == 0x80;
+  return <u32>insn.map == MAP_ONE && ((op & 0xf0) == 0x70 || op == 0xeb || op == 0xe9);
+}
+
+/** A near return. */
+function isReturn(insn: Insn): bool {
+  return <u32>insn.map == MAP_ONE && (insn.opcode & 0xfe) == 0xc2 && (insn.flags & RETURN) != 0;
 }
 
 /**

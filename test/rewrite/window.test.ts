@@ -1,0 +1,251 @@
+/** Windows and stubs, judged by iced-x86: over real programs, and over code made up at random. */
+import fc from "fast-check";
+import { FlowControl } from "iced-x86";
+import { beforeAll, describe, expect, test } from "vitest";
+import { type CodeLine, codeLines } from "../helpers/code.ts";
+import { codeRanges, functionStarts, type MappedElf, mapElf, present } from "../helpers/mapped-elf.ts";
+import { ENTRY, type Planned, Planner, STUB, TAIL_ENTRY } from "./planner.ts";
+import { TEXT, tinyElf } from "./tiny-elf.ts";
+
+let planner: Planner;
+
+beforeAll(async () => {
+  planner = await Planner.load();
+});
+
+const JUMP_SIZE = 5;
+
+/** All instructions by address: decoded from the start of each function on. */
+function linesOf(elf: MappedElf): Map<number, CodeLine> {
+  const lines = new Map<number, CodeLine>();
+  const starts = functionStarts(elf);
+  for (const range of codeRanges(elf)) {
+    const inside = starts.filter((start) => start > range.start && start < range.end);
+    const boundaries = [range.start, ...inside, range.end];
+    for (const [i, start] of boundaries.slice(0, -1).entries()) {
+      for (const line of codeLines(elf.bytes.subarray(start - elf.low, boundaries[i + 1]! - elf.low), start)) {
+        lines.set(line.address, line);
+      }
+    }
+  }
+  return lines;
+}
+
+const hex = (value: number) => value.toString(16);
+
+/** What is wrong with the window, as far as it shows in the text around it. */
+function windowFaults({ address, before, after, one }: Planned, lines: ReadonlyMap<number, CodeLine>): string[] {
+  const faults: string[] = [];
+  const from = address - before;
+  const behind = address + 2 + after;
+  if (behind - from < JUMP_SIZE) faults.push("too short");
+  let goesOn = true;
+  for (let at = from; at < behind && goesOn; ) {
+    const line = lines.get(at);
+    if (line === undefined) return [...faults, `no instruction at ${hex(at)}`];
+    if (at === from && one && line.length < JUMP_SIZE) faults.push("the first one is too short");
+    if (at < address && line.flow !== FlowControl.Next) faults.push(`control flow before the site: ${line.text}`);
+    if (at >= address + 2) goesOn = line.flow !== FlowControl.Return && line.flow !== FlowControl.UnconditionalBranch;
+    if (at >= address + 2 && line.flow === FlowControl.Call) faults.push(`a call behind the site: ${line.text}`);
+    at += line.length;
+    if (at > address && at < address + 2) faults.push("an instruction reaches over the site");
+  }
+  return faults;
+}
+
+/** Direct branches into the window, wherever they stand. A jump of one instruction leaves the site, which may be passed by. */
+function branchFaults(planned: readonly Planned[], lines: ReadonlyMap<number, CodeLine>): string[] {
+  const inside = new Map<number, number>();
+  for (const { address, before, after } of planned) {
+    const end = Math.max(address + 1, address - before + JUMP_SIZE, after ? address + 2 + after : 0);
+    for (let at = address - before + 1; at < end; at++) inside.set(at, address);
+  }
+  return [...lines.values()].flatMap(({ address, target, text }) => {
+    const site = target === undefined ? undefined : inside.get(target);
+    return site === undefined ? [] : [`${hex(address)}: ${text} leads into the window of ${hex(site)}`];
+  });
+}
+
+/** What the stub has to be, line by line. */
+function expectedStub({ address, before, after }: Planned, bytes: (from: number, to: number) => Uint8Array): string[] {
+  const text = (from: number, to: number) => [...codeLines(bytes(from, to), from)];
+  const behind = address + 2;
+  const head = text(address - before, address).map((line) => line.text);
+  const lea = (register: string, target: number) => `lea ${register},[${icedHex(target)}]`;
+  const entry = `jmp qword ptr [${icedHex(after ? TAIL_ENTRY : ENTRY)}]`;
+  if (after === 0) return [...head, lea("rcx", behind), entry];
+  const followers = text(behind, behind + after);
+  const end = followers.findIndex(
+    ({ flow }) => flow === FlowControl.Return || flow === FlowControl.UnconditionalBranch,
+  );
+  const moved = end < 0 ? followers : followers.slice(0, end + 1);
+  const back = end < 0 ? [`jmp ${icedPlace(behind + after)}`] : [];
+  return [
+    ...head,
+    lea("r11", behind),
+    "lea rcx,[TAIL]",
+    entry,
+    lea("rcx", behind),
+    ...moved.map((line) => line.text),
+    ...back,
+  ];
+}
+
+/** Numbers as iced writes them: of memory, and where a branch leads. */
+const icedHex = (value: number) =>
+  `${value
+    .toString(16)
+    .toUpperCase()
+    .replace(/^[A-F]/, "0$&")}h`;
+const icedPlace = (value: number) => `${value.toString(16).toUpperCase().padStart(16, "0")}h`;
+
+/** The stub as it is; the address of the tail is shown by name where it is right. */
+function actualStub({ before, after, stub }: Planned): string[] {
+  const lines = [...codeLines(stub, STUB)];
+  if (after === 0) return lines.map(({ text }) => text);
+  const entry = lines.findIndex(({ text, address }) => text.startsWith("jmp qword") && address >= STUB + before);
+  const tail = lines[entry + 1]?.address ?? 0;
+  return lines.map(({ text }) => (text === `lea rcx,[${icedHex(tail)}]` ? "lea rcx,[TAIL]" : text));
+}
+
+describe("real programs", () => {
+  const PROGRAMS = present(
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-musl-x86_64.so.1",
+    "/bin/busybox",
+    "/lib/x86_64-linux-gnu/libcrypto.so.3",
+    "/usr/bin/python3",
+  );
+
+  test.each(PROGRAMS)("%s", (path) => {
+    const elf = mapElf(path);
+    const lines = linesOf(elf);
+    const bytes = (from: number, to: number) => elf.bytes.subarray(from - elf.low, to - elf.low);
+    for (const prefersJump of [false, true]) {
+      const planned = planner.place(elf)(elf.bytes, prefersJump);
+      const jumps = planned.filter(({ patch, why }) => patch === "jump" && why !== "cancellation");
+      const faults = jumps.flatMap((site) =>
+        windowFaults(site, lines).map((fault) => `${hex(site.address)}: ${fault}`),
+      );
+      expect([...faults, ...branchFaults(jumps, lines)]).toEqual([]);
+      for (const site of jumps)
+        expect([site.address, actualStub(site)]).toEqual([site.address, expectedStub(site, bytes)]);
+    }
+  });
+});
+
+describe("code made up at random", () => {
+  /** What must stay where it is, wherever else control flow would go on. */
+  const IMMOVABLE = /^(call|endbr|loop|jrcxz|jecxz|xbegin|int|syscall|sysenter|hlt|ud|iret|jmp qword|jmp far|retf)/;
+  const SITE = [0x0f, 0x05];
+
+  /** One instruction: of libc, a branch, one with an operand relative to itself, or any bytes. */
+  function instructions(): fc.Arbitrary<readonly number[]> {
+    const elf = mapElf("/lib/x86_64-linux-gnu/libc.so.6");
+    const real = [...linesOf(elf).values()].filter((_, i) => i % 97 === 0);
+    const bytes = (length: number) => fc.array(fc.nat(255), { minLength: length, maxLength: length });
+    const near = fc.constantFrom(0, 1, 2, 3, 5, 8, 0xf8, 0xfd, 0xfe, 0x20);
+    const opened = [0x70, 0x75, 0x7f, 0xeb, 0xe0, 0xe3, 0xe2];
+    return fc.oneof(
+      { weight: 4, arbitrary: fc.constantFrom(...real).map((line) => bytesOf(elf, line)) },
+      { weight: 1, arbitrary: fc.tuple(fc.constantFrom(...opened), near).map((both) => both) },
+      {
+        weight: 1,
+        arbitrary: fc.tuple(fc.constantFrom(0x81, 0x84, 0x8f), bytes(4)).map(([op, to]) => [0x0f, op, ...to]),
+      },
+      // lea, mov, add, cmp with an immediate, push, movaps, jmp, a conditional move: with an operand at a distance from them.
+      {
+        weight: 2,
+        arbitrary: fc
+          .tuple(
+            fc.constantFrom(
+              [0x48, 0x8d],
+              [0x8b],
+              [0x4c, 0x03],
+              [0x83],
+              [0xff],
+              [0x0f, 0x28],
+              [0x0f, 0x44],
+              [0x67, 0x8b],
+            ),
+            fc.constantFrom(0x05, 0x0d, 0x35, 0x3d),
+            bytes(5),
+          )
+          .map(([op, modrm, rest]) => [...op, modrm, ...rest.slice(0, op[0] === 0x83 ? 5 : 4)]),
+      },
+      { weight: 1, arbitrary: fc.constantFrom([0x90], [0x0f, 0x1f, 0x00], [0xc3], [0xcc], [0xf3, 0x0f, 0x1e, 0xfa]) },
+      {
+        weight: 1,
+        arbitrary: bytes(15)
+          .map(firstOf)
+          .filter(({ length }) => length > 0),
+      },
+    );
+  }
+
+  /** The bytes of the instruction that `bytes` begins with. */
+  function firstOf(bytes: readonly number[]): readonly number[] {
+    const [line] = codeLines(Uint8Array.from(bytes), 0);
+    return line?.address === 0 ? bytes.slice(0, line.length) : [];
+  }
+
+  test("windows hold whole instructions that may move, stubs the same ones", () => {
+    const room = tinyElf(Array<number>(256).fill(0x90), [{ at: 0, size: 256 }]);
+    const plan = planner.place(room);
+    const some = fc.array(instructions(), { maxLength: 5 });
+    const seen = new Map<string, number>();
+    const check = fc.property(some, some, fc.boolean(), (head, behind, prefersJump) => {
+      const text = [...head.flat(), ...SITE, ...behind.flat(), 0xc3];
+      const elf = tinyElf([...text, ...Array<number>(256 - text.length).fill(0xcc)], [{ at: 0, size: text.length }]);
+      const code = elf.bytes.subarray(TEXT, TEXT + text.length);
+      const reached = reachedLines(code, TEXT);
+      const inLine = new Map([...codeLines(code, TEXT)].map((line) => [line.address, line]));
+      const bytes = (from: number, to: number) => elf.bytes.subarray(from, to);
+      const jumps = plan(elf.bytes, prefersJump).filter(({ patch }) => patch === "jump");
+      for (const site of jumps) {
+        const kind = site.one ? "one" : site.after ? "behind" : "several";
+        seen.set(kind, (seen.get(kind) ?? 0) + 1);
+        const lines = reached.has(site.address) ? reached : inLine;
+        expect([...windowFaults(site, lines), ...branchFaults([site], lines)]).toEqual([]);
+        expect(actualStub(site).map(wrapped)).toEqual(expectedStub(site, bytes).map(wrapped));
+        const stub = actualStub(site).filter((line) => IMMOVABLE.test(line));
+        expect(stub).toEqual([`jmp qword ptr [${icedHex(site.after ? TAIL_ENTRY : ENTRY)}]`]);
+      }
+    });
+    fc.assert(check, { numRuns: 4000 });
+    for (const kind of ["one", "several", "behind"]) expect(seen.get(kind)).toBeGreaterThan(50);
+  });
+});
+
+/** Addresses have 32 bits where the guest runs here. */
+const wrapped = (text: string) =>
+  text.replace(/\b([0-9A-F]+)h\b/g, (_, digits: string) => hex(Number(BigInt.asUintN(32, BigInt(`0x${digits}`)))));
+
+const ENDS = new Set([
+  FlowControl.Return,
+  FlowControl.UnconditionalBranch,
+  FlowControl.IndirectBranch,
+  FlowControl.Exception,
+]);
+
+/** The instructions of a function that control flow reaches, by address. */
+function reachedLines(code: Uint8Array, start: number): Map<number, CodeLine> {
+  const lines = new Map<number, CodeLine>();
+  const pending = [start];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    for (const line of codeLines(code.subarray(at - start), at)) {
+      if (lines.has(line.address) || line.address !== at) break;
+      lines.set(at, line);
+      const { target, flow } = line;
+      if (target !== undefined && target >= start && target < start + code.length) pending.push(target);
+      if (ENDS.has(flow)) break;
+      at += line.length;
+    }
+  }
+  return lines;
+}
+
+function bytesOf(elf: MappedElf, { address, length }: CodeLine): number[] {
+  return [...elf.bytes.subarray(address - elf.low, address - elf.low + length)];
+}
