@@ -27,6 +27,14 @@ describe.each(MODES)("a call to page 0: $name", (mode) => {
   });
 });
 
+/** A jump leads elsewhere from another place (docs/limits.md). */
+const withoutJump = MODES.filter(({ patch }) => ["zero", "trap", "zero+trap"].includes(patch));
+
+test.each(withoutJump)("rewritten code that the program copies elsewhere makes its calls: $name", (mode) => {
+  const command = [fixture("null.c"), "copied"];
+  expect(withoutGaps(mode.run(command))).toEqual(run(command));
+});
+
 describe.each(MODES)("the sites of a library that is unloaded are forgotten: $name", (mode) => {
   const library = (...flags: readonly string[]) => fixture("same-place.c", "-shared", "-fPIC", "-nostdlib", ...flags);
 
