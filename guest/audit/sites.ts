@@ -9,7 +9,6 @@ import {
   WHY_CANCELLATION,
   WHY_NO_WINDOW,
   WHY_RED_ZONE,
-  WHY_RED_ZONE_CALL,
   WHY_RED_ZONE_NO_ROOM,
   WHY_SIGRETURN,
   WHY_SYSENTER,
@@ -28,8 +27,6 @@ function planReason(entry: Entry): usize {
       return cstr("sysenter");
     case <u32>WHY_RED_ZONE:
       return cstr("red-zone");
-    case <u32>WHY_RED_ZONE_CALL:
-      return cstr("red-zone-call");
     case <u32>WHY_RED_ZONE_NO_ROOM:
       return cstr("red-zone-no-room");
     case <u32>WHY_ANY_NUMBER:

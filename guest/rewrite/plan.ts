@@ -2,7 +2,6 @@
  * Which patch a find gets. Pure: the same code decides inside of the program and for `zpoline scan`, which looks at files.
  */
 import { SLED_SIZE, SLED_STEP } from "../../src/image/layout";
-import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
 import { CANCELLATION_MOVED, isCancellationPoint } from "./cancellation";
 import { COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
@@ -26,20 +25,18 @@ export const WHY_UNSURE: u8 = 1;
 export const WHY_SYSENTER: u8 = 2;
 /** The function keeps data in its red zone, where `call` writes the return address. */
 export const WHY_RED_ZONE: u8 = 3;
-/** As WHY_RED_ZONE, and the hook of this call (needsRedZone) would write there, too. */
-export const WHY_RED_ZONE_CALL: u8 = 4;
 /** As WHY_RED_ZONE, and there is no window for a jump. */
-export const WHY_RED_ZONE_NO_ROOM: u8 = 5;
+export const WHY_RED_ZONE_NO_ROOM: u8 = 4;
 /** The number is an argument, and one beyond the sled would lead nowhere. */
-export const WHY_ANY_NUMBER: u8 = 6;
+export const WHY_ANY_NUMBER: u8 = 5;
 /** As WHY_ANY_NUMBER, and there is no window for a jump. */
-export const WHY_ANY_NUMBER_NO_ROOM: u8 = 7;
+export const WHY_ANY_NUMBER_NO_ROOM: u8 = 6;
 /** The C library looks whether a thread was interrupted at this very instruction (cancellation.ts). */
-export const WHY_CANCELLATION: u8 = 8;
+export const WHY_CANCELLATION: u8 = 7;
 /** Debuggers and unwinders know by the very bytes that a signal handler returns here (isSigreturn). */
-export const WHY_SIGRETURN: u8 = 9;
+export const WHY_SIGRETURN: u8 = 8;
 /** There is no window for a jump, which would be the usual patch. */
-export const WHY_NO_WINDOW: u8 = 10;
+export const WHY_NO_WINDOW: u8 = 9;
 
 // @ts-ignore: decorator
 @unmanaged
@@ -86,10 +83,6 @@ function exception(site: Site): u8 {
 
 /** `call *%rax`, but where it must not stand. */
 function planZero(plan: Plan, search: Search, site: Site): void {
-  if (site.redZone == RED_ZONE_YES && needsRedZone(site.number)) {
-    plan.why = WHY_RED_ZONE_CALL;
-    return;
-  }
   plan.patch = plan.mayCall ? PATCH_ZERO : PATCH_NONE;
   if (site.redZone == RED_ZONE_YES) {
     planJump(plan, search, site, WHY_RED_ZONE, WHY_RED_ZONE_NO_ROOM);
@@ -104,11 +97,6 @@ function planZero(plan: Plan, search: Search, site: Site): void {
  */
 function takesCall(site: Site): bool {
   return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
-}
-
-/** Whether a call with this number keeps words in the red zone of its call site (Handover in ../process/clone.ts). */
-function needsRedZone(nr: i32): bool {
-  return nr == <i32>SYS_CLONE || nr == <i32>SYS_CLONE3 || nr == <i32>SYS_FORK || nr == <i32>SYS_VFORK;
 }
 
 /** A jump where there is a window; else all stays as it is planned already. */

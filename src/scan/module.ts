@@ -14,7 +14,7 @@ type Constant =
   | `PATCH_${"NONE" | "ZERO" | "JUMP"}`
   | `VERDICT_${"SITE" | "NOT" | "UNSURE"}`
   | `REASON_${"NO_BOUNDARY" | "UNREACHED" | "OVERLAP" | "PREFIX" | "DATA"}`
-  | `WHY_${"USUAL" | "UNSURE" | "SYSENTER" | "RED_ZONE" | "RED_ZONE_CALL" | "RED_ZONE_NO_ROOM"}`
+  | `WHY_${"USUAL" | "UNSURE" | "SYSENTER" | "RED_ZONE" | "RED_ZONE_NO_ROOM"}`
   | `WHY_${"ANY_NUMBER" | "ANY_NUMBER_NO_ROOM" | "CANCELLATION" | "SIGRETURN" | "NO_WINDOW"}`;
 
 /** What guest/scan.ts exports; its comments say what each does. Addresses come back as signed numbers. */

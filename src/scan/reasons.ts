@@ -5,7 +5,6 @@ import type { ScanModule } from "./module.ts";
 export const REASONS = {
   "red-zone": "red zone",
   "red-zone-no-room": "red zone, and no room for a jump",
-  "red-zone-call": "red zone, which this call needs itself",
   cancellation: "cancellation point",
   "any-number": "any number",
   "any-number-no-room": "any number, but no room for a jump",
@@ -31,7 +30,6 @@ function exceptions(guest: ScanModule): Map<number, Reason> {
   return new Map([
     [guest.WHY_SYSENTER.value, "sysenter"],
     [guest.WHY_RED_ZONE.value, "red-zone"],
-    [guest.WHY_RED_ZONE_CALL.value, "red-zone-call"],
     [guest.WHY_RED_ZONE_NO_ROOM.value, "red-zone-no-room"],
     [guest.WHY_CANCELLATION.value, "cancellation"],
     [guest.WHY_SIGRETURN.value, "sigreturn"],
