@@ -9,7 +9,7 @@ import { fixAuditPath } from "./audit/log";
 import { loadHook } from "./foreign/load";
 import { setActions } from "./hook/actions";
 import { withoutSled } from "./process/address-zero";
-import { AT_EXECFN, auxiliary, libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
+import { AT_BASE, AT_EXECFN, auxiliary, libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
 import { ownImage } from "./process/mappings";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordStart } from "./record/record";
@@ -77,7 +77,7 @@ function sayStart(begin: u64): void {
   const page = mapPages(4096);
   if (failed(page)) return;
   const length = syscall6(SYS_READLINK, cstr("/proc/self/exe"), <u64>page, 4096, 0, 0, 0);
-  const executed = <usize>auxiliary(AT_EXECFN);
+  const executed = auxiliary(AT_BASE) ? <usize>auxiliary(AT_EXECFN) : 0;
   recordStart(<usize>page, length > 0 ? <u32>length : 0, executed, begin, patchedSites, leftSites);
   unmapPages(<usize>page, 4096);
 }

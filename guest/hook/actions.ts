@@ -32,6 +32,7 @@ import {
   SYS_MPROTECT,
   SYS_MREMAP,
   SYS_MUNMAP,
+  SYS_PERSONALITY,
   SYS_PKEY_MPROTECT,
   SYS_PRCTL,
   SYS_SECCOMP,
@@ -90,8 +91,9 @@ const SPECIAL: StaticArray<u64> = [
   SYS_SHMAT,
   SYS_SHMDT,
   SYS_IO_URING_SETUP,
+  SYS_PERSONALITY,
 ];
-const SPECIAL_COUNT: u32 = 23;
+const SPECIAL_COUNT: u32 = 24;
 
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);

@@ -27,6 +27,7 @@ import { keepOurs } from "../process/mappings";
 import { afterFilter, beforeFilter } from "../process/seccomp";
 import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
+import { advised, attached, changedPersonality, remapped } from "../process/text";
 import { currentThread, retireBlock } from "../process/thread";
 import { refuseRange } from "../process/user-dispatch";
 import { mappingsChanged } from "../record/memory";
@@ -52,15 +53,19 @@ import {
   SYS_EXIT,
   SYS_EXIT_GROUP,
   SYS_IO_URING_SETUP,
+  SYS_MADVISE,
   SYS_MMAP,
   SYS_MPROTECT,
+  SYS_MREMAP,
   SYS_MUNMAP,
+  SYS_PERSONALITY,
   SYS_PKEY_MPROTECT,
   SYS_PRCTL,
   SYS_RT_SIGACTION,
   SYS_RT_SIGPROCMASK,
   SYS_RT_SIGRETURN,
   SYS_SECCOMP,
+  SYS_SHMAT,
 } from "../std/sys";
 import { actionOf } from "./actions";
 import { Frame, placeFrame } from "./frame";
@@ -231,7 +236,12 @@ export function specialExit(f: Frame): void {
     hideGs(f);
   } else if (nr == SYS_IO_URING_SETUP) {
     reportRing(f);
+  } else if (nr == SYS_PERSONALITY) {
+    changedPersonality(f);
   } else {
     mappingsChanged();
+    if (nr == SYS_SHMAT) attached(f);
+    else if (nr == SYS_MADVISE) advised(f);
+    else if (nr == SYS_MREMAP) remapped(f);
   }
 }

@@ -24,7 +24,7 @@ export function withoutSled(errno: u64): void {
   if (errno == <u64>EPERM) {
     refuse(cstr("NO_VA0"), what, whyForbidden(), howAllowed());
   } else if (errno == <u64>EACCES) {
-    const cause = cstr("a security module forbids it (SELinux: mmap_zero)");
+    const cause = cstr("SELinux forbids it (mmap_zero), or written memory may not be executed (PR_SET_MDWE)");
     refuse(cstr("NO_VA0"), what, cause, cstr("ZPOLINE_PATCH=auto, which needs no address 0; or sudo setsebool -P mmap_low_allowed 1"));
   } else if (errno == <u64>EEXIST) {
     const cause = cstr("something is mapped there: the program is linked for it, or another library uses it");

@@ -184,6 +184,8 @@ const AT_NULL: u64 = 0;
 export const AT_PHDR: u64 = 3;
 export const AT_PHNUM: u64 = 5;
 const AT_SECURE: u64 = 23;
+/** 0 where the program is a dynamic loader, which was told what to load (and which changes AT_EXECFN). */
+export const AT_BASE: u64 = 7;
 export const AT_EXECFN: u64 = 31;
 export const AT_SYSINFO_EHDR: u64 = 33;
 /** All types are less. What follows an environment that is not the initial one is not taken for a vector. */

@@ -66,7 +66,7 @@ export function describe(maps: Maps, index: u64, bounds: Bounds): void {
   let first = index;
   while (first > 0 && mappingAt(maps, first).offset != 0 && sameFile(maps, first - 1, index)) first--;
   let last = index;
-  while (last + 1 < maps.count && sameFile(maps, last + 1, index)) last++;
+  while (mappingAt(maps, index).inode && last + 1 < maps.count && sameFile(maps, last + 1, index)) last++;
   const base = mappingAt(maps, first);
   const low = base.start;
   if (base.offset != 0 || !(base.protection & PROT_READ) || load<u32>(low) != ELF_MAGIC) return;

@@ -6,6 +6,7 @@
 import { AT_EXECFN, AT_PHDR, AT_PHNUM, AT_SYSINFO_EHDR, auxiliary } from "../process/environment";
 import { readable } from "../record/memory";
 import { stringLength } from "../std/bytes";
+import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, PROT_WRITE } from "../std/sys";
 import { Mapping, mappingAt, Maps } from "./maps";
 
@@ -43,13 +44,15 @@ export function readLinkMap(): usize {
   maps.size = SIZE;
   maps.count = 0;
   maps.first = <usize>pages + offsetof<Maps>();
+  const vdso = <usize>auxiliary(AT_SYSINFO_EHDR);
   let object: u64 = 0;
   for (let link = load<usize>(debug, R_MAP); link && readable(link, LINK_SIZE); link = load<usize>(link, L_NEXT)) {
     const bias = load<usize>(link, L_ADDR);
     // The program itself is the first one, and has no name here.
     if (!object++) addSegments(maps, headers, count, bias, <usize>auxiliary(AT_EXECFN), object);
-    else if (bias != <usize>auxiliary(AT_SYSINFO_EHDR)) addObject(maps, bias, load<usize>(link, L_NAME), object);
+    else if (bias != vdso) addObject(maps, bias, load<usize>(link, L_NAME), object);
   }
+  if (vdso) addObject(maps, vdso, cstr("[vdso]"), 0);
   return <usize>pages;
 }
 

@@ -13,6 +13,7 @@ import {
   closeFile,
   EFAULT,
   failed,
+  mapPages,
   O_CLOEXEC,
   O_RDWR,
   openFile,
@@ -22,6 +23,7 @@ import {
   SYS_ACCESS,
   SYS_MPROTECT,
   SYS_PWRITE64,
+  unmapPages,
 } from "../std/sys";
 
 const PAGE_MASK: usize = ~(<usize>4095);
@@ -82,8 +84,25 @@ function undoAt(batch: PatchBatch, index: u32): Undo {
  * is true for a modified file under all systems but SELinux.
  */
 export function openRange(batch: PatchBatch, start: usize, end: usize): void {
-  if (syscall6(SYS_ACCESS, cstr("/sys/fs/selinux/enforce"), 0, 0, 0, 0, 0) == 0) return;
+  if (!mayBecomeExecutable()) return;
   batch.open = failed(protect(start, end - start, PROT_READ | PROT_WRITE)) ? 0 : 1;
+}
+
+/** 0 until it was tried. */
+let verdict: u32 = 0;
+const YES: u32 = 1;
+const NO: u32 = 2;
+
+/** Whether memory that was written may be executed: not under SELinux, PR_SET_MDWE, or a filter that forbids it. */
+function mayBecomeExecutable(): bool {
+  if (verdict) return verdict == YES;
+  verdict = NO;
+  if (syscall6(SYS_ACCESS, cstr("/sys/fs/selinux/enforce"), 0, 0, 0, 0, 0) == 0) return false;
+  const page = mapPages(4096);
+  if (failed(page)) return false;
+  if (!failed(protect(<usize>page, 4096, PROT_READ | PROT_EXEC))) verdict = YES;
+  unmapPages(<usize>page, 4096);
+  return verdict == YES;
 }
 
 export function closeRange(batch: PatchBatch, start: usize, end: usize): void {

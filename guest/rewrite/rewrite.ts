@@ -26,6 +26,7 @@ import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
 import { BATCH_SIZE, closeRange, closeText, openRange, openText, PatchBatch } from "./patch";
+import { noteText } from "./texts";
 import { Plan, planPatch } from "./plan";
 import { beginSearch, nextSite, Site, VERDICT_NOT } from "./sites";
 
@@ -93,6 +94,7 @@ function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
     const mapping = mappingAt(maps, i);
     if (mapping.end <= low || mapping.start >= high) continue;
     if (!(mapping.protection & PROT_EXEC) || !isForeign(mapping)) continue;
+    noteText(mapping.start, mapping.end);
     if (isExcluded(mapping.name, <usize>mapping.nameLength)) {
       if (!usesTrap) recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
       continue;
@@ -114,19 +116,24 @@ function isForeign(mapping: Mapping): bool {
   if (mapping.start < imageEnd() && mapping.end > imageStart()) return false;
   if (isHookCode(mapping.start)) return false;
   if (mapping.inode || (mapping.nameLength && load<u8>(mapping.name) == SLASH)) return true;
+  if (isVdso(mapping)) return true;
   if (!isKernels(mapping) && !isOurs(mapping)) reportJit(mapping.start, cstr("anonymous executable memory"), 27);
   return false;
+}
+
+/** What the vDSO cannot answer itself (the processor time of a process, a slow clock) it asks the kernel for. */
+function isVdso(mapping: Mapping): bool {
+  return mapping.nameLength == 6 && startsWith(mapping.name, cstr("[vdso]"));
 }
 
 /** Code that the kernel maps into every process. Others in brackets ([heap], [stack], [anon:…]) are the program's. */
 function isKernels(mapping: Mapping): bool {
   const length = mapping.nameLength;
-  if (length == 6) return startsWith(mapping.name, cstr("[vdso]"));
   return (length == 10 && startsWith(mapping.name, cstr("[vsyscall]"))) || (length == 9 && startsWith(mapping.name, cstr("[uprobes]")));
 }
 
 /** Once: code may be made there that nobody looks at. */
-function reportJit(address: usize, detail: usize, length: u32): void {
+export function reportJit(address: usize, detail: usize, length: u32): void {
   if (reportedJit || usesTrap) return;
   reportedJit = true;
   recordGap(GAP_JIT, address, detail, length);
@@ -162,7 +169,7 @@ function rewriteMapping(
   const bounds = changetype<Bounds>(work);
   const cache = changetype<CacheWork>(work + CACHE_AT);
   describe(maps, index, bounds);
-  const cacheable = fresh && start == mapping.start && end == mapping.end;
+  const cacheable = fresh && mapping.inode != 0 && start == mapping.start && end == mapping.end;
   const cached = cacheable && loadPlans(cache, list, mapping, bounds);
   if (!cached) {
     search(list, start, end, work);

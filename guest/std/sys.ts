@@ -30,6 +30,7 @@ export const SYS_GETEUID: u64 = 107;
 export const SYS_GETEGID: u64 = 108;
 export const SYS_GETPPID: u64 = 110;
 export const SYS_SIGALTSTACK: u64 = 131;
+export const SYS_PERSONALITY: u64 = 135;
 export const SYS_PRCTL: u64 = 157;
 export const SYS_ARCH_PRCTL: u64 = 158;
 export const SYS_GETTID: u64 = 186;

@@ -64,7 +64,7 @@ export const TEXT_OF: Readonly<Record<GapKind, string>> = {
   int80: "a call by int $0x80 was not followed",
   x32: "the kernel made a call with a number of the x32 ABI, which was not followed",
   "not-hooked": "the program was never hooked",
-  "untraced-child": "a new process or thread was never seen",
+  "untraced-child": "a new process or thread runs, but says nothing",
   "still-running": "the wait for the processes that outlive the program was cut short by a signal",
   "ring-damaged": "a process wrote over the events that it had recorded",
   unknown: "something was not seen",

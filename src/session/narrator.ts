@@ -13,6 +13,8 @@ const TWO_32 = 4294967296;
 const AT_FDCWD = -100;
 /** Calls of one thread that are open at once (signal handlers nest); older ones were jumped out of. */
 const MOST_OPEN = 64;
+/** A child that was found alive so often and has said nothing runs without us: 1 s, by the reader's census. */
+const MOST_SIGHTINGS = 20;
 
 /** How a process ended, where it is known. */
 export interface Status {
@@ -32,6 +34,12 @@ interface Thread {
   open: Open[];
 }
 
+interface Silent {
+  readonly parent: number;
+  /** How often it was found alive. */
+  sightings: number;
+}
+
 interface Process {
   readonly tids: Set<number>;
   /** Of exit_group. */
@@ -47,8 +55,11 @@ export class Narrator {
   readonly #threads = new Map<number, Thread>();
   readonly #processes = new Map<number, Process>();
   readonly #seen = new Set<number>();
-  /** Children that a parent was told of and that have said nothing yet: tid → parent's pid. */
-  readonly #expected = new Map<number, number>();
+  /**
+   * Children that a parent was told of and that have said nothing yet, by tid. Their first word comes before anything of the
+   * program's: one that dies without was killed at once, and nothing of it was missed.
+   */
+  readonly #expected = new Map<number, Silent>();
   /** Whether an image of the program that was started was ever hooked. */
   rootStarted = false;
   #rootEnded = false;
@@ -78,10 +89,20 @@ export class Narrator {
     else this.#gaps.add("ring-damaged", record.pid, "");
   }
 
+  /** It was not dead just now. */
+  lives(pid: number): void {
+    const silent = this.#expected.get(pid);
+    if (silent === undefined) return;
+    silent.sightings += 1;
+    if (silent.sightings === MOST_SIGHTINGS) {
+      this.#gaps.add("untraced-child", silent.parent, `it had the number ${pid}`);
+    }
+  }
+
   /** The process is gone, and everything that it recorded has been told. */
   died(pid: number, status?: Status): void {
     const process = this.#processes.get(pid);
-    this.#expectedIsGone(pid);
+    this.#expected.delete(pid);
     if (process === undefined) return;
     this.#processes.delete(pid);
     for (const tid of [...process.tids].reverse()) {
@@ -93,14 +114,10 @@ export class Narrator {
     }
   }
 
-  /**
-   * Nothing more will be told. Where process 1 was seen, children may go by other numbers in a pid namespace of theirs
-   * than the ones that their parents were told.
-   */
+  /** Nothing more will be told. */
   finish(root: Status): void {
     if (!this.#rootEnded) this.#thread(this.#root, this.#root); // also when it never said a word
     for (const pid of [...this.#processes.keys()]) this.died(pid, pid === this.#root ? root : undefined);
-    if (!this.#seen.has(1)) for (const tid of [...this.#expected.keys()]) this.#expectedIsGone(tid);
   }
 
   #enter({ pid, tid, ticks, memory, at }: RawRecord): void {
@@ -231,14 +248,7 @@ export class Narrator {
   }
 
   #expect(tid: number, parent: number): void {
-    if (!this.#seen.has(tid)) this.#expected.set(tid, parent);
-  }
-
-  #expectedIsGone(tid: number): void {
-    const parent = this.#expected.get(tid);
-    if (parent === undefined) return;
-    this.#expected.delete(tid);
-    this.#gaps.add("untraced-child", parent, `it had the number ${tid}`);
+    if (!this.#seen.has(tid)) this.#expected.set(tid, { parent, sightings: 0 });
   }
 }
 

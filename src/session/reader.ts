@@ -200,7 +200,9 @@ export class Reader {
         this.#free(chunk);
       }
       for (const pid of this.#narrator.living()) {
-        if (pid !== this.#root && !this.#dying.has(pid) && !processLives(pid)) this.#dying.set(pid, this.#passes);
+        if (pid === this.#root || this.#dying.has(pid)) continue;
+        if (processLives(pid)) this.#narrator.lives(pid);
+        else this.#dying.set(pid, this.#passes);
       }
     }
     const now = this.#now();

@@ -126,6 +126,7 @@ describe("ZPOLINE_EXCLUDE", () => {
   };
   const name = basename(program);
   const libc = "libc.so.6";
+  const vdso = "[vdso]";
   const loader = fs.realpathSync("/lib64/ld-linux-x86-64.so.2").replace(/.*\//, "");
 
   test.each([
@@ -137,11 +138,11 @@ describe("ZPOLINE_EXCLUDE", () => {
     ["nothing:l*c.*6", [libc]],
     ["/usr/*/libc.so.6:/*tmp*text*/", [libc]],
     [`*/${name}`, [name]],
-    ["*", [name, libc, loader]],
+    ["*", [name, libc, vdso, loader]],
   ])("%s", (value, names) => {
     const { objects, gaps } = excluded(value);
     expect(gaps).toEqual(names);
-    expect(objects).toEqual([name, libc, loader].filter((file) => !names.includes(file)));
+    expect(objects).toEqual([name, libc, vdso, loader].filter((file) => !names.includes(file)));
   });
 
   test("is a gap of a session", () => {

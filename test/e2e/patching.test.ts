@@ -29,10 +29,10 @@ function hooked(wrapper: readonly string[], command: string): { stdout: string; 
   return { stdout, lines: readAudit(log) };
 }
 
-/** What became of each site. */
+/** What became of each site of a file. (Kernels may seal the vDSO: then it can be written in the usual way only.) */
 const patches = (lines: readonly AuditLine[]) =>
   lines
-    .filter(({ type }) => type === "site")
+    .filter(({ type, file }) => type === "site" && file !== "[vdso]")
     .map(({ fileOffset, number, patch, reason }) => ({ fileOffset, number, patch, reason }));
 
 const usual = patches(hooked([], program).lines);

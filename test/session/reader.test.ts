@@ -313,12 +313,19 @@ describe("processes", () => {
     ]);
   });
 
-  test("a child that says nothing is a gap", () => {
+  test("a child that says nothing as long as it is seen alive is a gap; one that was dead at once is none", () => {
     const root = new FakeThread(ring.path, me);
     root.start(1, "/bin/sh");
     root.call(10, clone, [], DEAD);
+    root.call(12, clone, [], process.ppid);
+    drain();
+    for (let i = 0; i < 30; i++) {
+      now += 1000;
+      reader.pass();
+    }
     finish();
-    expect(gaps.list()).toMatchObject([{ kind: "untraced-child", pid: me }]);
+    const detail = `it had the number ${process.ppid}`;
+    expect(gaps.list()).toEqual([{ kind: "untraced-child", pid: me, detail, count: 1 }]);
   });
 
   test("chunks of a dead thread are read and freed, whoever wrote them last", () => {
