@@ -5,7 +5,6 @@
 import {
   ACTION_POINTERS,
   ACTION_SPECIAL,
-  FRAME_CANCEL,
   FRAME_SP,
   LEVEL_FRAME,
   THREAD_STACK,
@@ -18,14 +17,12 @@ import { actionOf } from "../hook/actions";
 import { specialEnter, specialExit } from "../hook/dispatch";
 import { Frame } from "../hook/frame";
 import { answerPageZero, mayReadPageZero } from "../hook/pointers";
-import { isCancelled } from "../process/cancel";
 import { afterClone, clones, sharesStack, throughHook } from "../process/clone";
 import { currentThread } from "../process/thread";
 import { gsLoad64 } from "../std/raw";
 import {
   CLONE_VFORK,
   CLONE_VM,
-  EINTR,
   ENOSYS,
   failed,
   SIGCHLD,
@@ -48,7 +45,6 @@ function hookedFrame(): usize {
 /** Answers a VERDICT_*. */
 export function on_next(f: Frame): u32 {
   const nr = <u64>(<u32>f.nr);
-  if (load<usize>(hookedFrame(), FRAME_CANCEL) && isCancelled(f)) return answer(f, -EINTR);
   const action = actionOf(<u32>nr);
   if (action & ACTION_POINTERS && mayReadPageZero(f) && answerPageZero(f, 0)) return VERDICT_SKIP;
   if (!(action & ACTION_SPECIAL)) return VERDICT_CALL;

@@ -10,15 +10,17 @@ import {
   ACTION_POINTERS,
   ACTION_RECORD,
   ACTION_SPECIAL,
+  CANCEL_FLAG,
+  FRAME_CANCEL,
   FRAME_TO_PROGRAM,
   GAP_X32,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
+  VERDICT_HOOK,
   VERDICT_NOSTACK,
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "../../src/image/layout";
-import { afterCancellationPoint, atCancellationPoint } from "../process/cancel";
 import { afterRawCall, beforeClone, clones } from "../process/clone";
 import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
@@ -123,20 +125,14 @@ export function on_raw_exit(f: Frame): void {
   if (f.result && actionOf(<u32>f.nr) & ACTION_RECORD) recordExit(f);
 }
 
-/** on_enter at a cancellation point of the C library. */
+/** on_enter at a cancellation point of the C library. A C hook's real call looks at the flag, too (zp_next). */
 export function on_cancel_point(f: Frame): u32 {
-  placeFrame(f);
   const verdict = on_enter_any(f);
-  const then = atCancellationPoint(f, verdict);
-  if (verdict == VERDICT_CALL_EXIT && then == VERDICT_SKIP) on_exit(f);
-  return then;
-}
-
-/** on_exit at a cancellation point, in a new frame. */
-export function on_cancel_return(f: Frame): void {
-  placeFrame(f);
-  afterCancellationPoint(f);
-  on_exit(f);
+  if (verdict == VERDICT_HOOK) {
+    const flag = load<usize>(changetype<usize>(f), FRAME_TO_PROGRAM + CANCEL_FLAG);
+    store<usize>(changetype<usize>(f), flag, FRAME_CANCEL);
+  }
+  return verdict;
 }
 
 /** What a call needs that is ACTION_SPECIAL; answers a VERDICT_*, which is `verdict` as a rule. */

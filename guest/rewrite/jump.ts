@@ -9,7 +9,6 @@
  * instruction, or blocked in the `syscall`, goes on undisturbed. (Formally the SDM, volume 3, 9.1.3 promises nothing for
  * code that another processor changes; no processor is known on which such a word is torn.) Other sites are left.
  */
-import { usesTrap } from "./kinds";
 import { Entry, entryAt, PlanList } from "./list";
 import { addPatch, PatchBatch, pokeWord } from "./patch";
 import { Insn } from "./insn";
@@ -37,8 +36,7 @@ export function makeStubs(list: PlanList, start: usize, end: usize, insn: Insn):
     const entry = entryAt(list, i);
     const site = start + entry.offset;
     if (entry.patch != PATCH_JUMP || isJumpPatched(site)) continue;
-    const atSite = entry.why == WHY_CANCELLATION && !usesTrap; // under the trap no call is made from there
-    addStub(area, site, entry, atSite, insn);
+    addStub(area, site, entry, entry.why == WHY_CANCELLATION, insn);
   }
   return closeArea(area) ? found : 0;
 }

@@ -151,10 +151,10 @@ function takeArea(low: usize, high: usize, size: usize): usize {
 }
 
 /** Makes the stub of `site`, which lies behind all that the area has. False: it cannot be; the area is as before. */
-export function addStub(area: Area, site: usize, entry: Entry, atSite: bool, insn: Insn): bool {
+export function addStub(area: Area, site: usize, entry: Entry, cancellable: bool, insn: Insn): bool {
   const stub = area.start + area.used;
   if (area.count == area.most || stub + nearStubSize(entry) > area.end) return false;
-  const entries = area.start + (atSite ? offsetof<AreaHead>("cancelEntry") : 0);
+  const entries = area.start + (cancellable ? offsetof<AreaHead>("cancelEntry") : 0);
   const length = writeNearStub(stub, stub, site, entry, entries, insn);
   if (!length) return false;
   const row = rowAt(area, area.count++);

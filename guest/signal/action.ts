@@ -81,6 +81,11 @@ function lastAction(signal: u32): usize {
   return zp_last_actions() + (<usize>signal << 3);
 }
 
+/** The action that was set last for a signal, or 0. */
+export function lastActionOf(signal: u32): usize {
+  return load<usize>(lastAction(signal));
+}
+
 /** What the kernel has told of an action becomes what the program has set. A handler that was reset leaves its restorer. */
 function tellAction(signal: u32, told: Action): void {
   const calls = told.handler == zp_signal();
@@ -89,7 +94,7 @@ function tellAction(signal: u32, told: Action): void {
     if (calls) told.handler = interned.handler;
     told.restorer = interned.restorer;
     told.mask |= interned.mask;
-  } else if (calls && load<usize>(lastAction(signal))) {
-    told.handler = changetype<Interned>(load<usize>(lastAction(signal))).handler;
+  } else if (calls && lastActionOf(signal)) {
+    told.handler = changetype<Interned>(lastActionOf(signal)).handler;
   }
 }

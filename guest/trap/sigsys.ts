@@ -9,11 +9,16 @@ import { syscall6 } from "../std/raw";
 import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
 import { UC_RIP } from "../std/signals";
 import { fromTrap } from "./int80";
+import { readable } from "../record/memory";
+import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { remember } from "./sites";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_cancel_entry")
+declare function zp_cancel_entry(): usize;
 
 /** siginfo_t of SIGSYS (asm-generic/siginfo.h). */
 // @ts-ignore: decorator
@@ -41,14 +46,24 @@ export function on_sigsys(signal: u32, info: usize, context: usize, words: usize
   const trapped = told.code == <i32>SYS_USER_DISPATCH && !told.errno;
   if (trapped && told.arch == AUDIT_ARCH_X86_64) {
     const after = load<usize>(context, UC_RIP);
-    if (remember(after)) auditTrap(after, <u32>told.number);
-    store<usize>(context, zp_jump_entry(), UC_RIP);
+    const isCancellable = endsCancellationPoint(after);
+    if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, <u32>told.number);
+    store<usize>(context, isCancellable ? zp_cancel_entry() : zp_jump_entry(), UC_RIP);
   } else if (trapped && told.arch == AUDIT_ARCH_I386) {
     fromTrap(context, words);
   } else {
     die();
   }
   return 0;
+}
+
+/** In the table of sites: `zp_sigsys` is not to know this address. */
+const NOT_FAST: usize = 1 << 63;
+
+/** Whether the `syscall` before this address is that of a cancellation point, whose calls have an entry of their own. */
+function endsCancellationPoint(after: usize): bool {
+  const start = after - CANCELLATION_SIZE;
+  return readable(start, CANCELLATION_SIZE + 1) && isCancellationCode(start);
 }
 
 /** As without us: SIGSYS kills who has no handler for it. It is blocked until this handler returns. */

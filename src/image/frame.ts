@@ -3,9 +3,10 @@
  * what unwinders are told meanwhile. Who runs this, and what may change: see stubs.ts.
  */
 
-import { type ObjectFile, RETURN_ADDRESS } from "../compiler/object.ts";
+import { type DataUnit, type ObjectFile, RETURN_ADDRESS } from "../compiler/object.ts";
 import {
   Assembler,
+  type Label,
   mem,
   type Reg,
   r8,
@@ -27,8 +28,11 @@ import {
 } from "../compiler/x64.ts";
 import { loadArithmeticFlags, RARE_FLAGS } from "./flags.ts";
 import {
-  CANCEL_RETURN,
-  CANCEL_SP,
+  CALL_AT,
+  CALL_BACK,
+  CALL_DISTANCE,
+  CALL_KIND,
+  CALL_SIZE,
   FRAME_ARGS,
   FRAME_FLAGS,
   FRAME_IP,
@@ -48,6 +52,7 @@ export const STACK_POINTER = rsp.dwarf;
 /** Code that is hardly ever run stands behind all other, where it costs a jump that is not taken. */
 export class StubAssembler extends Assembler {
   readonly #rare: (() => void)[] = [];
+  readonly #calls: (CallPlace & { readonly at: Label })[] = [];
 
   /** When `test` has just left NE, `emit` is run, then what follows here. */
   rarely(emit: () => void): void {
@@ -65,6 +70,37 @@ export class StubAssembler extends Assembler {
   placeRare(): void {
     for (const emit of this.#rare) emit();
   }
+
+  /** A `syscall` that handlers of the program see as the one at its call site. */
+  systemCall(place: CallPlace): void {
+    this.#calls.push({ ...place, at: this.bind() });
+    this.op("syscall");
+  }
+
+  /** The rows of all of them, after `finish` has made the unit. */
+  calls(name: string, unit: string): DataUnit {
+    const bytes = new Uint8Array((this.#calls.length + 1) * CALL_SIZE);
+    const view = new DataView(bytes.buffer);
+    const relocs = this.#calls.map(({ at, kind, distance = 0, from }, i) => {
+      const row = i * CALL_SIZE;
+      const addend = this.offsetOf(at);
+      view.setUint8(row + CALL_KIND, kind);
+      view.setUint8(row + CALL_BACK, from === undefined ? 0 : addend - this.offsetOf(from));
+      view.setUint16(row + CALL_DISTANCE, distance, true);
+      return { at: row + CALL_AT, kind: "rel32", symbol: unit, addend } as const;
+    });
+    return { name, bytes, size: bytes.length, align: 8, writable: false, relocs };
+  }
+}
+
+/** Where the program is while a call is made (a row of `zp_calls`, guest/signal/presentation.ts). */
+export interface CallPlace {
+  /** CALL_SITE and so on. */
+  readonly kind: number;
+  /** From the frame to rsp, in bytes. */
+  readonly distance?: number;
+  /** Where a thread goes on that a signal interrupts between there and the call. */
+  readonly from?: Label;
 }
 
 /** Bytes of a `syscall`. */
@@ -173,10 +209,6 @@ export const outsideFrame = (a: StubAssembler, pushed = 0, { dwarf } = rcx): voi
 export const lost = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 0 }, [], "nowhere");
 /** From here on rsp points to the return address. */
 export const atReturnAddress = (a: StubAssembler): void => a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-/** rsp is right above the word that the function at the site has returned by; the rest is where on_cancel_point put it. */
-export const cancelReturn = (a: StubAssembler): void =>
-  a.unwind({ reg: STACK_POINTER, offset: CANCEL_RETURN }, [[STACK_POINTER, CANCEL_SP - 8 - CANCEL_RETURN]]);
-
 /** Everything but the stack pointer as the program had it, rax the number, rcx the address after the call site. */
 export function asTheProgram(a: StubAssembler): void {
   loadArguments(a);

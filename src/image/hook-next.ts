@@ -19,6 +19,7 @@ import {
   rsp,
   symbol,
 } from "../compiler/x64.ts";
+import { unlessCancelled } from "./cancel.ts";
 import { frameAt, insideFrame, loadArguments, SAVED, STACK_POINTER, type StubAssembler, slot } from "./frame.ts";
 import {
   ACTION_FIRST_POINTER,
@@ -26,6 +27,8 @@ import {
   ACTION_POINTERS,
   ACTION_SECOND_POINTER,
   ACTION_SPECIAL,
+  CALL_LEVEL,
+  CALL_RAW,
   FRAME_ARGS,
   FRAME_CANCEL,
   FRAME_FLAGS,
@@ -66,13 +69,13 @@ function realCall(a: StubAssembler): void {
   a.jcc("e", stay);
   a.mov(64, rsp, rcx);
   frameAt(a, STACK_POINTER, 0);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_LEVEL });
   a.mov(64, rsp, gs(THREAD_HOOK_NEXT_SP));
   a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
   a.mov(64, gs(THREAD_HOOK_IN), rsp);
   jumpBack(a);
   a.bind(stay);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_LEVEL });
   a.mov(64, gs(THREAD_HOOK_IN), rsp);
   jumpBack(a);
 }
@@ -97,27 +100,19 @@ function realCallOfNext(a: StubAssembler): void {
   a.test(64, rcx, rcx);
   a.cmov("e", 64, rcx, rsp);
   a.mov(64, rsp, rcx);
-  throughCancellationPoint(a);
-  a.op("syscall");
-  a.mark("zp_cancel_returned");
-  backInHook(a);
-}
-
-/**
- * Where the hook was called for a cancellation point of the C library (guest/process/cancel.ts), the `syscall` there makes
- * the call, and returns by `ret`. The stack is aligned for the function that a cancelled thread goes on with.
- */
-function throughCancellationPoint(a: StubAssembler): void {
+  const unchecked = a.bind();
+  const usual = a.label();
+  const called = a.label();
   a.mov(64, r11, gs(THREAD_HOOK_LEVEL));
   a.mov(64, r11, mem(r11, LEVEL_FRAME + FRAME_CANCEL));
-  const usual = a.label();
   a.test(64, r11, r11);
   a.jcc("e", usual);
-  a.and(64, rsp, -16);
-  a.lea(64, rcx, symbol("zp_cancel_returned"));
-  a.push(rcx);
-  a.jmp(r11);
+  unlessCancelled(a, () => a.systemCall({ kind: CALL_LEVEL, from: unchecked }));
+  a.jmp(called);
   a.bind(usual);
+  a.systemCall({ kind: CALL_LEVEL });
+  a.bind(called);
+  backInHook(a);
 }
 
 function backInHook(a: StubAssembler): void {
@@ -228,7 +223,7 @@ export function next(a: StubAssembler): void {
   a.mov(64, rcx, slot(FRAME_THROUGH_HOOK));
   a.mov(64, slot(HANDOVER_THROUGH_HOOK), rcx);
   a.mov(64, slot(HANDOVER_LOWERED), FRAME_TO_PROGRAM);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_RAW });
   const FAR_JUMP = 5;
   const jrcxzOver = (bytes: number) => a.bytes(0xe3, bytes); // the flags are the program's: nothing here may change them
   a.mov(64, rcx, rax);

@@ -220,9 +220,11 @@ export function hookStub(): ObjectFile {
   vectorsLeave(a);
   fault(a);
   a.placeRare();
+  const code = a.finish("zp_hook_stub", { align: 64 });
   return {
-    code: [a.finish("zp_hook_stub", { align: 64 }), vectorsKept(), cpuLevel()],
+    code: [code, vectorsKept(), cpuLevel()],
     data: [
+      a.calls("zp_hook_calls", code.name),
       // Filled in by the dynamic loader with the addresses of libc's functions, or 0.
       ...["zp_dlmopen", "zp_dlopen", "zp_dlsym", "zp_dlerror"].map(pointer),
       // Filled in at start-up, when a hook is loaded.

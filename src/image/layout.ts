@@ -20,7 +20,7 @@ export const FRAME_TSC = 72;
 export const FRAME_COOKIE = 80;
 /** Six u32: sizes planned for the payloads of the arguments, between measuring and copying. */
 export const FRAME_PLAN = 88;
-/** In a frame that goes to a C hook: address of the `syscall` of a cancellation point, elsewhere 0. */
+/** In a frame that goes to a C hook: at a cancellation point the address of its flag (guest/rewrite/cancellation.ts), elsewhere 0. */
 export const FRAME_CANCEL = 96;
 /** The program's stack pointer at the call site, once guest code has written it (placeFrame in guest/hook/frame.ts). */
 export const FRAME_SP = 112;
@@ -76,15 +76,37 @@ export const OWN_RANGES = 512;
 export const STUB_AREAS = 1024;
 export const STUB_POOLS = 64;
 
-// ── The words of a cancellation point (guest/process/cancel.ts), by distance from its stack pointer ────────────────────
-/** The address that its function returns to: in place of the eighth argument, which it has loaded already. */
-export const CANCEL_RETURN = 16;
-// The others lie in the red zone.
-/** The stack pointer after that return. */
-export const CANCEL_SP = -16;
-export const CANCEL_IP = -24;
-export const CANCEL_NR = -32;
-export const CANCEL_TSC = -40;
+// ── A cancellation point of the C library ────────────────────────────────────────────────────────────────────────────
+/** From the stack pointer of the call site: a word with the address of the flag that says whether the thread is cancelled. */
+export const CANCEL_FLAG = 8;
+
+// ── A row of `zp_calls` and `zp_hook_calls`: a `syscall` of ours that the program's handlers see as the one at its call site ──
+/** i32: from the end of this word to the `syscall`. */
+export const CALL_AT = 0;
+/** u8: CALL_END and so on. */
+export const CALL_KIND = 4;
+/** u8: bytes before the `syscall` at which a thread that has not made the call yet goes on, after any handler. */
+export const CALL_BACK = 5;
+/** u16: from the frame to rsp. */
+export const CALL_DISTANCE = 6;
+export const CALL_SIZE = 8;
+/** No row: the end of the table. */
+export const CALL_END = 0;
+/** rsp points to the address after the call site, right below the program's stack pointer. */
+export const CALL_SITE = 1;
+/** There is a frame. */
+export const CALL_FRAME = 2;
+/** There is a frame, but only FRAME_NEXT and FRAME_IP have been written. */
+export const CALL_BEGUN = 3;
+/** There is a frame, but only until the call is made. */
+export const CALL_RAW = 4;
+/** There is a level, and what functions keep for their callers is the C hook's. */
+export const CALL_LEVEL = 5;
+
+// ── What a handler is shown, and what is true, while it runs: registers from UC_R8 to UC_EFLAGS, twice ─────────────────
+export const SHOWN_WORDS = 18;
+/** Bytes below the address that the kernel's signal frame begins with. */
+export const SHOWN_SIZE = 296;
 
 // ── An interned signal action (guest/signal/interned.ts) ─────────────────────────────────────────────────────────────
 /** Its own address. */

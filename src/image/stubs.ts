@@ -15,12 +15,12 @@
 
 import type { ObjectFile } from "../compiler/object.ts";
 import { gs, indexed, type Label, mem, r11, rax, rcx, rdi, rsi, rsp, symbol } from "../compiler/x64.ts";
+import { unlessCancelled } from "./cancel.ts";
 import {
   ARGUMENTS,
   asTheProgram,
   atReturnAddress,
   beginFrame,
-  cancelReturn,
   dropFrame,
   enterFrame,
   fillFrame,
@@ -35,7 +35,6 @@ import {
   popWords,
   restore,
   StubAssembler,
-  SYSCALL_SIZE,
   slot,
   toProgramStack,
 } from "./frame.ts";
@@ -45,6 +44,11 @@ import {
   ACTION_HOOK,
   ACTION_NUMBERS,
   ACTION_SECOND_POINTER,
+  CALL_BEGUN,
+  CALL_FRAME,
+  CALL_RAW,
+  CALL_SITE,
+  CANCEL_FLAG,
   FRAME_IP,
   FRAME_NEXT,
   FRAME_NR,
@@ -61,7 +65,7 @@ import {
 
 /** The call itself, with nothing but the return address on the stack. */
 function bypassed(a: StubAssembler): void {
-  a.op("syscall");
+  a.systemCall({ kind: CALL_SITE });
   a.pop(rcx);
   outsideFrame(a);
   a.jmp(rcx);
@@ -102,7 +106,7 @@ function jumped(a: StubAssembler, framed: Label, any: Label): void {
   // Nobody looks at this number: no flags changed, and nothing on the stack but the two words.
   a.mark("zp_jump_bypass");
   a.bind(bypass);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_BEGUN, distance: FRAME_NEXT });
   a.pop(rcx);
   insideFrame(a, -FRAME_IP);
   a.lea(64, rsp, slot(FRAME_TO_PROGRAM - FRAME_IP));
@@ -118,6 +122,7 @@ export function entryStub(): ObjectFile {
   const callExit = a.label();
   const answer = a.label();
   const skip = a.label();
+  const made = a.label();
   const raw = a.label();
   const noStack = a.label();
 
@@ -190,7 +195,7 @@ export function entryStub(): ObjectFile {
   // VERDICT_CALL: the kernel leaves flags and r11 as they must be.
   loadFlags(a);
   popWords(a, FRAME_NR, [rax, ...ARGUMENTS]);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_FRAME, distance: FRAME_RESULT });
   dropFrame(a, FRAME_RESULT);
   outsideFrame(a);
   a.jmp(rcx);
@@ -200,7 +205,8 @@ export function entryStub(): ObjectFile {
   a.bind(callExit);
   loadArguments(a);
   a.mov(64, rax, slot(FRAME_NR));
-  a.op("syscall");
+  a.systemCall({ kind: CALL_FRAME });
+  a.bind(made);
   a.mov(64, slot(FRAME_RESULT), rax);
   a.mov(64, rdi, rsp);
   a.call("on_exit");
@@ -245,7 +251,7 @@ export function entryStub(): ObjectFile {
   a.bind(raw);
   a.mov(64, slot(HANDOVER_LOWERED), FRAME_TO_PROGRAM);
   asTheProgram(a);
-  a.op("syscall");
+  a.systemCall({ kind: CALL_RAW });
   a.mark("zp_raw_returned");
   const same = a.label();
   const child = a.label();
@@ -284,7 +290,7 @@ export function entryStub(): ObjectFile {
   a.mov(64, rcx, gs(THREAD_RETURN));
   a.jmp(rcx);
 
-  // A cancellation point (guest/process/cancel.ts): the call is made by the instruction at the site itself.
+  // A cancellation point of the C library (guest/rewrite/cancellation.ts).
   outsideFrame(a);
   a.mark("zp_cancel_entry");
   enterFrame(a);
@@ -293,31 +299,21 @@ export function entryStub(): ObjectFile {
   a.cmp(32, rax, VERDICT_SKIP);
   a.jcc("e", skip);
   a.jcc("a", answer);
-  asTheProgram(a);
-  a.lea(64, rcx, mem(rcx, -SYSCALL_SIZE));
-  toProgramStack(a);
-  a.jmp(rcx);
-
-  // Where the function at the site returns to when its call has an exit hook.
-  cancelReturn(a);
-  a.op("nop");
-  a.mark("zp_cancel_return");
-  a.lea(64, rsp, mem(rsp, -8));
-  enterFrame(a);
-  a.mov(64, rdi, rsp);
-  a.call("on_cancel_return");
   loadArguments(a);
-  restore(a);
-  a.lea(64, rsp, mem(rsp, FRAME_TO_PROGRAM));
-  atReturnAddress(a);
-  a.op("ret");
+  a.mov(64, rax, slot(FRAME_NR));
+  const unchecked = a.bind();
+  a.mov(64, r11, slot(FRAME_TO_PROGRAM + CANCEL_FLAG));
+  unlessCancelled(a, () => a.systemCall({ kind: CALL_FRAME, from: unchecked }));
+  a.jmp(made);
 
   insideFrame(a);
   a.placeRare();
 
+  const code = a.finish("zp_stub", { align: 64 });
   return {
-    code: [a.finish("zp_stub", { align: 64 })],
+    code: [code],
     data: [
+      a.calls("zp_calls", code.name),
       {
         name: "zp_actions",
         bytes: new Uint8Array(0),

@@ -57,9 +57,11 @@ describe("debugging", () => {
     expect(Number(/(\d+) steps/.exec(stdout)![1])).toBeGreaterThan(50);
   });
 
-  test("gdb finds the interrupted function from every instruction on the way to a handler of a signal", () => {
+  test("gdb finds the interrupted function from every instruction on the way to a handler of a signal, and back", () => {
     const script = join(root, "test/fixtures/step-into-handler.py");
-    expect(gdb([], [`source ${script}`], fixture("sigsys.c"))).toMatch(/ steps to handler, lost at: \[\]\n/);
+    const stdout = gdb([], [`source ${script}`], fixture("sigsys.c"));
+    expect(stdout).toMatch(/\d+ steps to handler, \d+ back, lost at: \[\]\n/);
+    expect(Number(/(\d+) back/.exec(stdout)![1])).toBeGreaterThan(20);
   });
 
   test("gdb shows parameters, classes and globals of the guest in TypeScript terms", () => {

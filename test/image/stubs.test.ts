@@ -25,7 +25,6 @@ const hooks = {
     "on_raw_exit",
     "on_unknown",
     "on_cancel_point",
-    "on_cancel_return",
     "on_hook_enter",
     "on_hook_exit",
     "on_next",
@@ -123,11 +122,11 @@ describe("the entry stub", () => {
     ]);
   });
 
-  test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without one, or to a function's caller", () => {
+  test("has one `syscall` for each way to make the call, and leaves through rcx; by `ret` only without one", () => {
     const lines = disassemble("zp_bypass");
-    expect(lines.filter((line) => line === "syscall")).toHaveLength(8);
-    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(10);
-    expect(lines.filter((line) => line === "ret")).toHaveLength(2);
+    expect(lines.filter((line) => line === "syscall")).toHaveLength(9);
+    expect(lines.filter((line) => line === "jmp rcx")).toHaveLength(9);
+    expect(lines.filter((line) => line === "ret")).toHaveLength(1);
     expect(lines.filter((line) => /^jmp r[^c]/.test(line))).toEqual([]);
   });
 
@@ -154,7 +153,7 @@ describe("the entry stub", () => {
   });
 
   test("the distance to the program's stack pointer changes with the stack pointer, and by as much", () => {
-    const { unwind = [], marks = {}, bytes } = entryStub().code[0]!;
+    const { unwind = [], bytes } = entryStub().code[0]!;
     const distanceAt = (offset: number): number | undefined => {
       const row = unwind.findLast(({ at }) => at <= offset)!;
       const [saved] = row.saved;
@@ -164,8 +163,7 @@ describe("the entry stub", () => {
     const decoder = new Decoder(64, bytes, DecoderOptions.None);
     const wrong: string[] = [];
     let moves = 0;
-    // What follows goes back to a function's caller, with a frame that begins elsewhere.
-    while (decoder.position < marks.zp_cancel_return!) {
+    while (decoder.canDecode) {
       const at = decoder.position;
       const instruction = decoder.decode();
       const change = stackChange(instruction);
@@ -189,7 +187,8 @@ describe("the stub of C hooks", () => {
   const lines = disassemble("zp_hook", "zp_hook_stub");
 
   test("makes calls in three ways: the usual one, one for on_next, one with all registers of the program", () => {
-    expect(lines.filter((line) => line === "syscall")).toHaveLength(6); // the usual one on two stacks, and one elsewhere, and rt_sigreturn
+    // The usual one on two stacks, one elsewhere, that of on_next at cancellation points and elsewhere, and rt_sigreturn.
+    expect(lines.filter((line) => line === "syscall")).toHaveLength(7);
     expect(lines.filter((line) => line === "popfq").length).toBeGreaterThan(0);
   });
 

@@ -10,6 +10,7 @@ const withBoth = (name: string, source: string, musl: Partial<Case> = {}): Case[
 sameAsNatively([
   ...withBoth("64 at once, tiny stacks, thread-local data, forks, clone by hand", "threads.c"),
   ...withBoth("detached", "detached.c"),
+  { name: "cancelled around the moment of a call, as glibc 2.41 does it", source: "cancel-range.c" },
   ...withBoth("cancelled while blocked in a call", "cancel.c"),
   { name: "hardly any mapping left", source: "most-mappings.c" },
   { name: "munmap of the own stack", source: "ownstack.c" },
