@@ -22,10 +22,11 @@ import { specialEnter } from "../hook/dispatch";
 import { Frame, placeFrame } from "../hook/frame";
 import { currentThread, ThreadBlock } from "../process/thread";
 import { recordEnter, recordExit, recordGap } from "../record/record";
+import { usesTrap } from "../rewrite/kinds";
 import { cstr } from "../std/cstr";
 import { rdfsbase, syscall6 } from "../std/raw";
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_GETTID, SYS_MMAP, SYS_MPROTECT } from "../std/sys";
-import { isLoaderCode, sharesLibrary } from "./load";
+import { isHookCode, isLoaderCode, sharesLibrary } from "./load";
 import { onAlternateStack, prepareThread } from "./stack";
 
 /** Whether the fs base can be read by an instruction (set at start-up). */
@@ -45,12 +46,13 @@ export function useFsBase(): void {
 /** Called by the stub for every number that the C hook gets, in place of on_enter; answers VERDICT_HOOK with the stack to use in the frame. */
 export function on_hook_enter(f: Frame, action: u32): u32 {
   placeFrame(f);
+  f.tsc = 0;
+  if (usesTrap && action & ACTION_SPECIAL && isHookCode(f.ip)) return withoutHook(f, action);
   const thread = currentThread();
   if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;
   if (thread.hookIn && !isAbandoned(thread, f)) {
     if (!reentrant || sharesLibrary || isLoaderCode(f.ip)) return reenter(f, action);
   }
-  f.tsc = 0;
   if (!thread.hookReady) prepareThread(thread);
   if (action & ACTION_RECORD) recordEnter(f);
   const frame = changetype<usize>(f);
@@ -118,6 +120,10 @@ function reenter(f: Frame, action: u32): u32 {
     reported = true;
     recordGap(GAP_HOOK_REENTERED, f.nr, cstr("a call inside of the hook"), 25);
   }
+  return withoutHook(f, action);
+}
+
+function withoutHook(f: Frame, action: u32): u32 {
   const nr = <u64>(<u32>f.nr);
   if (!(action & ACTION_SPECIAL) || nr == SYS_MMAP || nr == SYS_MPROTECT) return VERDICT_CALL;
   return specialEnter(f, VERDICT_CALL);

@@ -101,6 +101,7 @@ export function setActions(): void {
   if (usesTrap) {
     mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
     mark(SYS_RT_SIGPROCMASK, ACTION_SPECIAL);
+    mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
   }
   if (usesZero) {
     for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));

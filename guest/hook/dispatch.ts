@@ -41,6 +41,7 @@ import { mappedExecutable } from "../rewrite/rewrite";
 import { dropStubs } from "../rewrite/stubs";
 import { changeAction } from "../signal/action";
 import { afterMask, beforeMask } from "../trap/mask";
+import { afterAlternateStack } from "../trap/start";
 import { syscall6 } from "../std/raw";
 import {
   EAGAIN,
@@ -68,6 +69,7 @@ import {
   SYS_RT_SIGRETURN,
   SYS_SECCOMP,
   SYS_SHMAT,
+  SYS_SIGALTSTACK,
 } from "../std/sys";
 import { actionOf } from "./actions";
 import { Frame, placeFrame } from "./frame";
@@ -211,6 +213,10 @@ export function specialExit(f: Frame): void {
   }
   if (nr == SYS_RT_SIGPROCMASK) {
     afterMask(f);
+    return;
+  }
+  if (nr == SYS_SIGALTSTACK) {
+    afterAlternateStack(f);
     return;
   }
   if (nr >= <u64>ACTION_NUMBERS) {

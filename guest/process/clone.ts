@@ -14,11 +14,24 @@ import {
   HANDOVER_THROUGH_HOOK,
 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
+import { isHookCode } from "../foreign/load";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { forgetChunk, releaseChunk, ring } from "../record/ring";
+import { usesTrap } from "../rewrite/kinds";
 import { armChild } from "../trap/start";
-import { CLONE_SIGHAND, CLONE_VFORK, CLONE_VM, SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_VFORK } from "../std/sys";
+import { syscall6 } from "../std/raw";
+import { SIG_SETMASK, SIGSET_SIZE } from "../std/signals";
+import {
+  CLONE_SIGHAND,
+  CLONE_VFORK,
+  CLONE_VM,
+  SYS_CLONE,
+  SYS_CLONE3,
+  SYS_FORK,
+  SYS_RT_SIGPROCMASK,
+  SYS_VFORK,
+} from "../std/sys";
 import { dropExecPages } from "./exec";
 import {
   adoptBlock,
@@ -127,6 +140,7 @@ export function prepareChild(f: Frame, flags: u64, stack: usize): bool {
   const block = blockFor(flags, stack);
   if (flags & CLONE_VM && !block) return false;
   handOver(f, handoverIn(changetype<usize>(f)), flags, block);
+  holdSignals(block);
   return true;
 }
 
@@ -139,6 +153,30 @@ export function enterChild(f: Frame): void {
 export function releaseChild(f: Frame): void {
   const handover = handoverIn(changetype<usize>(f));
   releaseBlock(handover.block, <i64>f.result, (handover.flags & CLONE_VFORK) != 0);
+  releaseSignals();
+}
+
+const everySignal: usize = memory.data<u64>([<u64>-1]);
+
+/**
+ * Until the child is armed, and has a block of its own, no handler may run in it. Its mask is its parent's: all signals, which
+ * both give back afterwards. The parent needs none meanwhile: a clone is over soon, or cannot be interrupted (vfork).
+ */
+function holdSignals(block: usize): void {
+  const thread = currentThread();
+  const mask = changetype<usize>(thread) + offsetof<ThreadBlock>("heldMask");
+  syscall6(SYS_RT_SIGPROCMASK, SIG_SETMASK, everySignal, mask, SIGSET_SIZE, 0, 0);
+  thread.holdsSignals = 1;
+  if (!block) return;
+  changetype<ThreadBlock>(block).heldMask = thread.heldMask;
+  changetype<ThreadBlock>(block).holdsSignals = 1;
+}
+
+function releaseSignals(): void {
+  if (!currentThread().holdsSignals) return;
+  currentThread().holdsSignals = 0;
+  const mask = changetype<usize>(currentThread()) + offsetof<ThreadBlock>("heldMask");
+  syscall6(SYS_RT_SIGPROCMASK, SIG_SETMASK, mask, 0, SIGSET_SIZE, 0, 0);
 }
 
 /** Before the call, on the parent. False when there is no memory for the child's block: then it cannot be made. */
@@ -146,9 +184,10 @@ export function beforeClone(f: Frame): bool {
   const flags = flagsOf(f);
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
+  const ofHook = sharesMemory && usesTrap && isHookCode(f.ip);
   if (child && !readable(child + HANDOVER_NEW_STACK, -HANDOVER_NEW_STACK)) child = 0; // cannot work natively either
-  const block = blockFor(flags, child);
-  if (sharesMemory && !block) return false;
+  const block = ofHook ? 0 : blockFor(flags, child);
+  if (sharesMemory && !block && !ofHook) return false;
   if (child) {
     handOver(f, changetype<Handover>(child + HANDOVER_NEW_STACK), flags, block);
     store<usize>(child + HANDOVER_NEXT, f.next);
@@ -157,6 +196,7 @@ export function beforeClone(f: Frame): bool {
   }
   handOver(f, handoverIn(callStack(f)), flags, block);
   if (sharesMemory && !child) rememberVfork(f, block);
+  if (usesTrap && !ofHook) holdSignals(block);
   return true;
 }
 
@@ -219,10 +259,12 @@ export function afterClone(f: Frame): void {
     waited = entry.waited != 0;
   }
   releaseBlock(block, <i64>f.result, waited);
+  releaseSignals();
 }
 
 function inChild(handover: Handover): void {
   const flags = handover.flags;
+  if (flags & CLONE_VM && !handover.block) return; // a thread of a C hook's own, which is none of ours
   const parentPid = handover.parentPid;
   const parentTid = handover.parentTid;
   if (handover.block) {
@@ -239,4 +281,5 @@ function inChild(handover: Handover): void {
   }
   armChild(flags);
   if (ring) recordChild(parentPid, parentTid);
+  releaseSignals();
 }

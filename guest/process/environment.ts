@@ -188,6 +188,8 @@ const AT_SECURE: u64 = 23;
 export const AT_BASE: u64 = 7;
 export const AT_EXECFN: u64 = 31;
 export const AT_SYSINFO_EHDR: u64 = 33;
+/** Bytes of the largest signal frame; 0 from kernels before 5.14. */
+export const AT_MINSIGSTKSZ: u64 = 51;
 /** All types are less. What follows an environment that is not the initial one is not taken for a vector. */
 const AT_LIMIT: u64 = 64;
 let vector: usize = 0;

@@ -63,9 +63,12 @@ export class ThreadBlock {
   faultPages: usize;
   /** Its signal handlers are its own although its memory is its parent's: child of vfork, or of clone without CLONE_SIGHAND. */
   ownHandlers: u32;
+  /** The thread's signal mask, while all signals are blocked over a clone (holdsSignals is 1). */
+  heldMask: u64;
+  holdsSignals: u64;
   // PAGES: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
 }
-const PAGES: usize = 192;
+const PAGES: usize = 256;
 const VFORKS: usize = PAGES + KNOWN_PAGES * 8;
 
 /** A parent in vfork: everything it needs again that its child may overwrite on their stack. */
@@ -162,6 +165,7 @@ function clearBlock(block: ThreadBlock): usize {
   block.alternateSize = 0;
   block.stackHigh = 0;
   block.ownHandlers = 0;
+  block.holdsSignals = 0;
   forgetPages(block);
   return changetype<usize>(block);
 }

@@ -46,6 +46,8 @@ export const SIGSET_SIZE: u64 = 8;
 
 /** How of rt_sigprocmask. */
 export const SIG_BLOCK: u64 = 0;
+export const SIG_UNBLOCK: u64 = 1;
+export const SIG_SETMASK: u64 = 2;
 
 /** struct kernel_sigaction. */
 // @ts-ignore: decorator

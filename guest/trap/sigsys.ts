@@ -2,8 +2,10 @@
  * What `zp_sigsys` (src/image/trap-stub.ts) does not do itself. Who runs this: any thread, in the handler of SIGSYS, all
  * signals blocked, on whatever stack the kernel has chosen; everything it needs is in the signal frame.
  */
-import { SIGSYS, SYS_USER_DISPATCH } from "../../src/image/layout";
+import { ACTION_SPECIAL, SIGSYS, SYS_USER_DISPATCH } from "../../src/image/layout";
 import { auditTrap } from "../audit/sites";
+import { actionOf } from "../hook/actions";
+import { isHookCode } from "../foreign/load";
 import { currentThread } from "../process/thread";
 import { syscall6 } from "../std/raw";
 import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
@@ -19,6 +21,9 @@ declare function zp_jump_entry(): usize;
 // @ts-ignore: decorator
 @external("symbol", "zp_cancel_entry")
 declare function zp_cancel_entry(): usize;
+// @ts-ignore: decorator
+@external("symbol", "zp_foreign_call")
+declare function zp_foreign_call(): usize;
 
 /** siginfo_t of SIGSYS (asm-generic/siginfo.h). */
 // @ts-ignore: decorator
@@ -46,9 +51,7 @@ export function on_sigsys(signal: u32, info: usize, context: usize, words: usize
   const trapped = told.code == <i32>SYS_USER_DISPATCH && !told.errno;
   if (trapped && told.arch == AUDIT_ARCH_X86_64) {
     const after = load<usize>(context, UC_RIP);
-    const isCancellable = endsCancellationPoint(after);
-    if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, <u32>told.number);
-    store<usize>(context, isCancellable ? zp_cancel_entry() : zp_jump_entry(), UC_RIP);
+    store<usize>(context, isHookCode(after - 1) ? hooksWay(<u64>told.number) : programsWay(after, <u32>told.number), UC_RIP);
   } else if (trapped && told.arch == AUDIT_ARCH_I386) {
     fromTrap(context, words);
   } else {
@@ -64,6 +67,17 @@ const NOT_FAST: usize = 1 << 63;
 function endsCancellationPoint(after: usize): bool {
   const start = after - CANCELLATION_SIZE;
   return readable(start, CANCELLATION_SIZE + 1) && isCancellationCode(start);
+}
+
+function programsWay(after: usize, number: u32): usize {
+  const isCancellable = endsCancellationPoint(after);
+  if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, number);
+  return isCancellable ? zp_cancel_entry() : zp_jump_entry();
+}
+
+/** What a C hook calls itself is made as it is. Such sites are not remembered: each call comes here. */
+function hooksWay(number: u64): usize {
+  return actionOf(<u32>number) & ACTION_SPECIAL ? zp_jump_entry() : zp_foreign_call();
 }
 
 /** As without us: SIGSYS kills who has no handler for it. It is blocked until this handler returns. */

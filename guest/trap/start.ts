@@ -1,12 +1,23 @@
 /** The trap from our start-up on, and in new threads and processes. */
 import { GAP_NO_TRAP, RING_H_ROOT, SIGSYS } from "../../src/image/layout";
-import { libraryPath } from "../process/environment";
+import { Frame } from "../hook/frame";
+import { AT_MINSIGSTKSZ, auxiliary, libraryPath } from "../process/environment";
 import { recordGap } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, withoutTrap } from "../rewrite/kinds";
 import { cstr } from "../std/cstr";
 import { refuse } from "../std/log";
 import { syscall6 } from "../std/raw";
+import {
+  Action,
+  AlternateStack,
+  SA_ONSTACK,
+  SA_RESTORER,
+  SA_SIGINFO,
+  SIG_UNBLOCK,
+  SIGSET_SIZE,
+  SS_DISABLE,
+} from "../std/signals";
 import { CLONE_CLEAR_SIGHAND, SYS_RT_SIGACTION, SYS_RT_SIGPROCMASK } from "../std/sys";
 import { arm } from "./arm";
 
@@ -17,16 +28,13 @@ declare function zp_sigsys(): usize;
 @external("symbol", "zp_trap_return")
 declare function zp_trap_return(): usize;
 
-const SA_SIGINFO: u64 = 0x04;
-const SA_RESTORER: u64 = 0x04000000;
-const SA_ONSTACK: u64 = 0x08000000;
-const SIG_UNBLOCK: u64 = 1;
-const SIGSET_SIZE: u64 = 8;
-const SIGSYS_BIT: u64 = 1 << (SIGSYS - 1);
-
-/** struct kernel_sigaction (linux/signal.h): handler, flags, restorer, mask. Filled once, as any thread would fill it. */
-const action: usize = memory.data(32, 8);
-const onlySigsys: usize = memory.data<u64>([SIGSYS_BIT]);
+const onlySigsys: usize = memory.data<u64>([1 << (SIGSYS - 1)]);
+/** Filled once, as any thread would fill it; then its SA_ONSTACK may go. */
+const kernelAction: usize = memory.data(32, 8);
+/** What the handler needs below the kernel's frame (a test compares). */
+const HANDLER_STACK: usize = 512;
+/** Where the kernel does not tell: with AVX-512. */
+const MOST_FRAME: u64 = 4096;
 
 /** Start-up: one thread, and from here on nothing runs but our own text until the program goes on. */
 export function startTrap(): void {
@@ -46,12 +54,29 @@ export function startTrap(): void {
 
 /** The kernel's own action, which a child shares or has a copy of, unless it was made with CLONE_CLEAR_SIGHAND. */
 export function installHandler(): void {
-  store<usize>(action, zp_sigsys());
-  store<u64>(action, SA_SIGINFO | SA_RESTORER | SA_ONSTACK, 8);
-  store<usize>(action, zp_trap_return(), 16);
-  store<u64>(action, <u64>-1, 24);
-  syscall6(SYS_RT_SIGACTION, SIGSYS, action, 0, SIGSET_SIZE, 0, 0);
+  const action = changetype<Action>(kernelAction);
+  if (!action.handler) {
+    action.handler = zp_sigsys();
+    action.flags = SA_SIGINFO | SA_RESTORER | SA_ONSTACK;
+    action.restorer = zp_trap_return();
+    action.mask = <u64>-1;
+  }
+  syscall6(SYS_RT_SIGACTION, SIGSYS, kernelAction, 0, SIGSET_SIZE, 0, 0);
   syscall6(SYS_RT_SIGPROCMASK, SIG_UNBLOCK, onlySigsys, 0, SIGSET_SIZE, 0, 0);
+}
+
+/**
+ * After a sigaltstack of the program. One with too little room for our handler would be the end at the next trap: then traps
+ * come on the stack that the thread is on, in all threads.
+ */
+export function afterAlternateStack(f: Frame): void {
+  const stack = changetype<AlternateStack>(<usize>f.a0);
+  const action = changetype<Action>(kernelAction);
+  if (!usesTrap || !f.a0 || f.result || !(action.flags & SA_ONSTACK) || stack.flags & SS_DISABLE) return;
+  const frame = auxiliary(AT_MINSIGSTKSZ);
+  if (stack.size >= <usize>(frame ? frame : MOST_FRAME) + HANDLER_STACK) return;
+  action.flags &= ~SA_ONSTACK;
+  syscall6(SYS_RT_SIGACTION, SIGSYS, kernelAction, 0, SIGSET_SIZE, 0, 0);
 }
 
 /** The first thing in a new thread or process that was made with these clone flags. */

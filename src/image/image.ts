@@ -9,7 +9,7 @@ import { imageMemory } from "./memory.ts";
 import { pointerUnit } from "./pointers.ts";
 import { signalStub } from "./signal-stub.ts";
 import { entryStub } from "./stubs.ts";
-import { trapStub } from "./trap-stub.ts";
+import { foreignStub, trapStub } from "./trap-stub.ts";
 
 export const LIBRARY_NAME = "libzpoline.so";
 
@@ -35,6 +35,7 @@ export async function buildLibrary(entry: string, root: string): Promise<Library
       pointerUnit(),
       hookStub(),
       int80Stub(),
+      foreignStub(),
       signalStub(),
       guestText,
       trapStub(),

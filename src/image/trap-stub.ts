@@ -12,6 +12,7 @@ import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import { UC_RIP } from "../compiler/ucontext.ts";
 import { Assembler, indexed, mem, r8, r11, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
 import { RARE_FLAGS } from "./flags.ts";
+import { beginFrame, outsideFrame, StubAssembler } from "./frame.ts";
 import { INT80_SIZE, SIGSYS, SYS_USER_DISPATCH, TRAP_CACHE } from "./layout.ts";
 
 /** rt_sigreturn(2) */
@@ -21,6 +22,7 @@ const ARCH_X86_64 = 0xc000003e - 2 ** 32;
 
 // siginfo_t of SIGSYS (asm-generic/siginfo.h): the first quadword is si_signo, si_errno.
 const SI_CODE = 8;
+const SI_SYSCALL = 24;
 const SI_ARCH = 28;
 
 /**
@@ -31,6 +33,7 @@ function handler(): CodeUnit {
   const a = new Assembler();
   const slow = a.label();
   const answered = a.label();
+  const known = a.label();
   a.mark("zp_sigsys");
   a.context(8);
   a.cmp(64, mem(rsi), SIGSYS);
@@ -39,12 +42,15 @@ function handler(): CodeUnit {
   a.jcc("ne", slow);
   a.cmp(32, mem(rsi, SI_ARCH), ARCH_X86_64);
   a.jcc("ne", slow);
+  a.cmp(32, mem(rsi, SI_SYSCALL), SIGRETURN);
+  a.jcc("e", known); // on an alternate stack as a rule, which may have no room for more than our frame
   a.mov(64, rax, mem(rdx, UC_RIP));
   a.mov(32, rcx, rax);
   a.and(32, rcx, TRAP_CACHE - 1);
   a.lea(64, r8, symbol("zp_trapped"));
   a.cmp(64, rax, indexed(r8, rcx, 8));
   a.jcc("ne", slow);
+  a.bind(known);
   a.lea(64, rax, symbol("zp_jump_entry"));
   a.mov(64, mem(rdx, UC_RIP), rax);
   a.lea(64, rsp, mem(rsp, 8)); // as `ret` to the restorer would leave it, which the processor would not foresee
@@ -86,6 +92,19 @@ function handler(): CodeUnit {
   return a.finish("zp_trap_stub", { align: 64 });
 }
 
+/**
+ * A call that code of a C hook makes itself: nobody looks at it. Not for one that returns on another stack, or to whoever uses
+ * this one meanwhile.
+ */
+function foreign(): CodeUnit {
+  const a = new StubAssembler();
+  a.mark("zp_foreign_call");
+  outsideFrame(a);
+  beginFrame(a);
+  a.jmp("zp_jump_bypass");
+  return a.finish("zp_foreign", { align: 16 });
+}
+
 /** These very bytes, without unwind rows, are what unwinders and debuggers know the frame of a signal handler by. */
 function restorer(): CodeUnit {
   const a = new Assembler();
@@ -93,6 +112,11 @@ function restorer(): CodeUnit {
   a.bytes(0x48, 0xc7, 0xc0, SIGRETURN, 0, 0, 0); // mov $15, %rax
   a.op("syscall");
   return a.finish("zp_trap_restorer", { align: 16 });
+}
+
+/** Belongs before the text whose calls are our own: what it leads to is a call of the program's. */
+export function foreignStub(): ObjectFile {
+  return { code: [foreign()], data: [] };
 }
 
 export function trapStub(): ObjectFile {

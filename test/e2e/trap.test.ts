@@ -1,13 +1,17 @@
 /** Calls that trap: from code that was not rewritten, or made at run time; and the kinds of patch on kernels that cannot trap. */
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { libraryPath } from "../../src/session/library.ts";
 import { audited } from "./audit.ts";
-import { fixture, run, strace, zpoline } from "./run.ts";
+import { hook } from "./c-hooks.ts";
+import { fixture, run, scratch, strace, zpoline } from "./run.ts";
 
 const jit = fixture("jit.c");
 const int80 = fixture("int80.c");
 const plain = fixture("plain.c");
 const deny = fixture("deny.c");
+/** Each makes calls in code of its own: of these the hook must not hear, and they must not harm. */
+const HOOKS = ["pass", "libraries", "thorough"] as const;
 const TRAPS = ["trap", "jump+trap", "zero+trap"] as const;
 const env = { PATH: process.env["PATH"], LD_PRELOAD: libraryPath() };
 
@@ -58,6 +62,17 @@ describe.each(TRAPS)("%s", (patch) => {
     });
     expect(stdout).toBe(run([int80]).stdout);
     expect(lines.filter(({ type }) => type === "gap").map(({ kind }) => kind)).toEqual(["int80"]);
+  });
+
+  test.each(HOOKS)("hook %s, with calls of its own", (name) => {
+    const program = ["sh", "-c", "echo $(echo text | cat)"];
+    const { stdout, status, lines } = audited(program, {
+      ZPOLINE_PATCH: patch,
+      LIBZPHOOK: hook(name),
+      HOOK_LOG: join(scratch, "hook.log"),
+    });
+    const gaps = lines.filter(({ type }) => type === "gap");
+    expect({ stdout, status, gaps }).toEqual({ stdout: "text\n", status: 0, gaps: [] });
   });
 
   test("the audit log tells of each site that trapped once", () => {

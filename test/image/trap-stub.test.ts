@@ -36,6 +36,7 @@ test("the way of a known site writes one word, the instruction pointer of the co
     "cmp qword ptr [rsi],1Fh",
     "cmp dword ptr [rsi+8],2",
     "cmp dword ptr [rsi+1Ch],0C000003Eh",
+    "cmp dword ptr [rsi+18h],0Fh",
     "cmp rax,[r8+rcx*8]",
   ]);
   expect(fast.filter((line) => /^mov .*\],/.test(line))).toEqual(["mov [rdx+0A8h],rax"]);
