@@ -39,20 +39,30 @@ describe("debugging", () => {
     expect(stdout).toMatch(/exited normally/);
   });
 
-  test("gdb walks from a guest function through the stub into the program", () => {
-    const stdout = gdb(NOOP, ["break on_enter if *(long*)$rdi == 110", "run", "bt"], fixture("calls.c"));
+  test.each(["zero", "jump"])("gdb walks from a guest function through the stub into the program: %s", (patch) => {
+    const stdout = gdb(
+      [...NOOP, `ZPOLINE_PATCH ${patch}`],
+      ["break on_enter if *(long*)$rdi == 110", "run", "bt"],
+      fixture("calls.c"),
+    );
     expect(stdout).toMatch(/#0 .*on_enter/);
     expect(stdout).toMatch(/#1 .*zp_(stub|entry)/);
     expect(stdout).toMatch(/#2 .* main /);
   });
 
-  test.each([
+  const HOOKS = [
     ["a no-op hook", NOOP, "on_enter"],
     ["a hook without a call", ["ZPOLINE_HOOK constant:110"], "on_enter"],
     ["a C hook", [`LIBZPHOOK ${fixture("hooks/pass.c", "-shared", "-fPIC")}`], "on_hook_enter"],
-  ])("gdb finds the caller from every instruction of a hooked call: %s", (_, environment, hook) => {
+  ] as const;
+  test.each(
+    HOOKS.flatMap(([name, environment, hook]) => [
+      [`zero, ${name}`, environment, `${hook} zp_known`] as const,
+      [`jump, ${name}`, [...environment, "ZPOLINE_PATCH jump"], `${hook} zp_jump_entry`] as const,
+    ]),
+  )("gdb finds the caller from every instruction of a hooked call: %s", (_, environment, args) => {
     const script = join(root, "test/fixtures/step-through.py");
-    const stdout = gdb(environment, [`set args ${hook}`, `source ${script}`], fixture("calls.c"));
+    const stdout = gdb(environment, [`set args ${args}`, `source ${script}`], fixture("calls.c"));
     expect(stdout).toMatch(/\d+ steps, lost at: \[\]\n/);
     expect(Number(/(\d+) steps/.exec(stdout)![1])).toBeGreaterThan(50);
   });
