@@ -1,6 +1,6 @@
 /**
  * The preload door: what ld.so runs when it has loaded libzpoline.so, before the program's first instruction. One thread
- * exists; nothing is hooked until rewriteAll.
+ * exists; nothing is hooked until startTrap and beginRewriting.
  */
 // asc takes "./std/…" in this folder for its own library: hence "../guest/std/…".
 import { RING_H_ROOT } from "../src/image/layout";
@@ -16,7 +16,7 @@ import { recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
 import { leftSites, patchedSites } from "./rewrite/apply";
 import { choosePatches, isAuto, rewrites, usesZero, withoutZero } from "./rewrite/kinds";
-import { rewriteAll } from "./rewrite/rewrite";
+import { beginRewriting } from "./rewrite/deferred";
 import { mapSled } from "./rewrite/sled";
 import { startTrap } from "./trap/start";
 import { cstr } from "../guest/std/cstr";
@@ -61,7 +61,7 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
     withoutSled(<u64>-sled);
   } else {
     startTrap();
-    if (rewrites()) rewriteAll();
+    if (rewrites()) beginRewriting();
   }
   if (ring) sayStart(begin);
 }

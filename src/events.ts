@@ -103,7 +103,7 @@ export interface StartEvent {
   /** When hooking was in place, and when our start-up in the process began. */
   readonly time: number;
   readonly began: number;
-  /** Sites of system calls that were rewritten, and that were left alone. */
+  /** Sites of system calls that were rewritten, and that were left alone, until then: under the trap that comes later. */
   readonly patched: number;
   readonly left: number;
   /** Which kinds of patch the process uses, as `--patch` names them: `jump+trap`. */

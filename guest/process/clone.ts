@@ -18,6 +18,7 @@ import { isHookCode } from "../foreign/load";
 import { readable } from "../record/memory";
 import { recordChild } from "../record/record";
 import { forgetChunk, releaseChunk, ring } from "../record/ring";
+import { rewriteNow } from "../rewrite/deferred";
 import { usesTrap } from "../rewrite/kinds";
 import { armChild } from "../trap/start";
 import { syscall6 } from "../std/raw";
@@ -137,11 +138,17 @@ function releaseBlock(block: usize, result: i64, waited: bool): void {
  * shared memory on one stack.
  */
 export function prepareChild(f: Frame, flags: u64, stack: usize): bool {
+  beforeThread(f, flags);
   const block = blockFor(flags, stack);
   if (flags & CLONE_VM && !block) return false;
   handOver(f, handoverIn(changetype<usize>(f)), flags, block);
   holdSignals(block);
   return true;
+}
+
+/** A child of vfork does not run at the same time. */
+function beforeThread(f: Frame, flags: u64): void {
+  if (flags & CLONE_VM && !(flags & CLONE_VFORK)) rewriteNow(f.ip);
 }
 
 /** After the call, in the child. */
@@ -185,6 +192,7 @@ export function beforeClone(f: Frame): bool {
   let child = newStackOf(f);
   const sharesMemory = (flags & CLONE_VM) != 0;
   const ofHook = sharesMemory && usesTrap && isHookCode(f.ip);
+  beforeThread(f, flags);
   if (child && !readable(child + HANDOVER_NEW_STACK, -HANDOVER_NEW_STACK)) child = 0; // cannot work natively either
   const block = ofHook ? 0 : blockFor(flags, child);
   if (sharesMemory && !block && !ofHook) return false;

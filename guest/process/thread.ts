@@ -216,6 +216,13 @@ export function freeBlock(block: ThreadBlock): void {
   atomic.store<u32>(stateOf(block), BLOCK_FREE);
 }
 
+/** Whether the thread is a child of vfork, whose parent waits for it. */
+// @ts-ignore: decorator
+@inline
+export function isLent(block: ThreadBlock): bool {
+  return block.state == BLOCK_LENT;
+}
+
 /** The block is for a child that its parent waits for: freeBlock, on the parent, is the only way back. */
 export function lendBlock(block: ThreadBlock): void {
   atomic.store<u32>(stateOf(block), BLOCK_LENT);

@@ -3,6 +3,7 @@ import { GAP_UNPATCHED_SITE } from "../../src/image/layout";
 import { AuditLog, closeAudit, openAudit } from "../audit/log";
 import { auditObject, auditSite } from "../audit/sites";
 import { recordGap } from "../record/record";
+import { maySwap } from "./deferred";
 import { Insn } from "./insn";
 import { addJump, makeStubs } from "./jump";
 import { usesTrap, usesZero } from "./kinds";
@@ -40,7 +41,8 @@ export function applyList(
     const entry = entryAt(list, i);
     const site = start + entry.offset;
     if (stubs && hasRow(stubs, row, site)) {
-      if (addJump(batch, stubs, row++, site, entry, mayRun)) continue;
+      const index = row++;
+      if (maySwap(site - entry.before, entry.traits) && addJump(batch, stubs, index, site, entry, mayRun)) continue;
     }
     if (!usesZero || !mayCall(entry) || isJumpPatched(site)) continue;
     addKnownSite(known, site);

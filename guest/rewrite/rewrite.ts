@@ -16,6 +16,7 @@ import { cstr } from "../std/cstr";
 import { failed, mapPages, PROT_EXEC, PROT_READ, PROT_WRITE, unmapPages } from "../std/sys";
 import { applyList, reportSite, settle } from "./apply";
 import { CACHE_SIZE, CacheHeader, CacheWork, closeCache, loadPlans, openCache, storePlans } from "./cache";
+import { deferMapped, isDeferred } from "./deferred";
 import { Bounds, describe } from "./describe";
 import { Image } from "./elf";
 import { Insn } from "./insn";
@@ -62,11 +63,18 @@ const STARTS_AT: usize = SCRATCH_AT + SCRATCH;
 const STARTS: usize = 1 << 18;
 const WORK: usize = (STARTS_AT + STARTS + 4095) & ~4095;
 
-/** Everything that is executable now. */
+/** Everything that is executable at start-up. */
 export function rewriteAll(): void {
   const list = readMaps();
   alone = !valueOf(LIBZPHOOK);
   rewriteRange(list ? list : readLinkMap(), 0, <usize>-1, true);
+  alone = false;
+}
+
+/** The same later, with one thread, none of whose code runs. `fresh`: mappings of files show what is in the files. */
+export function rewriteLate(fresh: bool): void {
+  alone = true;
+  rewriteRange(readMaps(), 0, <usize>-1, fresh);
   alone = false;
 }
 
@@ -75,6 +83,10 @@ export function rewriteAll(): void {
  * file; else the program may have written there before.
  */
 export function mappedExecutable(address: usize, length: usize, mapped: bool): void {
+  if (isDeferred()) {
+    deferMapped(mapped);
+    return;
+  }
   if (!rewrites()) return;
   rewriteRange(readMaps(), address, (address + length + 4095) & PAGE_MASK, mapped);
 }

@@ -12,6 +12,7 @@ import { own } from "../process/own";
 import { currentThread } from "../process/thread";
 import { readable } from "../record/memory";
 import { syscall6 } from "../std/raw";
+import { noteHandler } from "../rewrite/deferred";
 import { usesTrap } from "../rewrite/kinds";
 import { Action, bitOf, SIG_IGN, SIGNALS, SIGSET_SIZE, SIGSYS } from "../std/signals";
 import { failed, mapPages, SYS_RT_SIGACTION } from "../std/sys";
@@ -33,6 +34,7 @@ export function changeAction(f: Frame): void {
   let action = <usize>f.a1;
   const old = <usize>f.a2;
   if (usesTrap && signal == SIGSYS) {
+    noteHandler();
     if (old && readable(old, offsetof<Action>())) memory.fill(old, 0, offsetof<Action>());
     f.result = 0;
     return;
@@ -58,7 +60,10 @@ function throughTrampoline(signal: u32, action: Action): void {
   const interned = internAction(action);
   action.flags = flags;
   action.mask = mask & ~hidden;
-  if (!interned) return;
+  if (!interned) {
+    noteHandler();
+    return;
+  }
   if (!currentThread().ownHandlers) store<usize>(lastAction(signal), interned);
   action.handler = zp_signal();
   action.restorer = interned;

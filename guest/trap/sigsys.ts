@@ -7,6 +7,7 @@ import { auditTrap } from "../audit/sites";
 import { actionOf } from "../hook/actions";
 import { isHookCode } from "../foreign/load";
 import { currentThread } from "../process/thread";
+import { countTrap, isDeferred } from "../rewrite/deferred";
 import { syscall6 } from "../std/raw";
 import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
 import { UC_RIP } from "../std/signals";
@@ -71,7 +72,8 @@ function endsCancellationPoint(after: usize): bool {
 
 function programsWay(after: usize, number: u32): usize {
   const isCancellable = endsCancellationPoint(after);
-  if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, number);
+  if (isDeferred()) countTrap(after);
+  else if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, number);
   return isCancellable ? zp_cancel_entry() : zp_jump_entry();
 }
 

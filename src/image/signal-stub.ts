@@ -71,6 +71,7 @@ export function signalStub(): ObjectFile {
   const shown = a.label();
 
   a.context(CONTEXT);
+  a.mov(8, symbol("zp_handled"), 1);
   ifLookedAt(a, looked);
   a.bind(usual);
   a.mov(64, rax, mem(rsp)); // rax is 0 when the kernel calls a handler
@@ -157,6 +158,8 @@ export function signalStub(): ObjectFile {
       zeroed("zp_last_actions", 8 * SIGNALS),
       // Not 0: on_signal is called for every signal.
       zeroed("zp_every_signal", 1),
+      // Not 0: it has run.
+      zeroed("zp_handled", 1),
     ],
   };
 }

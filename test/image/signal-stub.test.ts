@@ -46,6 +46,7 @@ describe("the handler of the program's signals", () => {
   test("goes to the program's handler with its restorer in place, and all registers as the kernel set them", () => {
     const start = lines.indexOf("mov rax,[rsp]");
     expect(INTERNED_SELF).toBe(0);
+    expect(lines[0]).toMatch(/^mov byte ptr \[[0-9A-F]+h\],1$/); // zp_handled
     expect(lines.slice(start, start + 9)).toEqual([
       "mov rax,[rsp]",
       "cmp [rax],rax",

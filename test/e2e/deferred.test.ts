@@ -1,0 +1,37 @@
+/** Under the net nothing is rewritten until it pays, and then only what nobody is inside of. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { libraryPath } from "../../src/session/library.ts";
+import { fixture, run } from "./run.ts";
+
+let program: string;
+beforeAll(() => {
+  program = fixture("deferred.c");
+});
+
+const see = (patch: string, name: string, more: NodeJS.ProcessEnv = {}) =>
+  run([program, name], {
+    env: { PATH: process.env["PATH"], LD_PRELOAD: libraryPath(), ZPOLINE_PATCH: patch, ...more },
+  });
+const said = (stdout: string) => ({ stdout, stderr: "", status: 0, signal: null });
+
+describe("under jump+trap code is rewritten", () => {
+  const rows = [
+    ["calls", "0 2", "after many calls"],
+    ["thread", "0 1", "before a thread runs"],
+    ["seccomp", "0 1", "before a filter of system calls"],
+    ["vfork", "0 0", "not by a child that shares memory"],
+    ["spawn", "0 0", "not for a child that shares memory"],
+    ["handler", "0 2", "after many calls, too, where a handler is set that has not run"],
+    ["handled", "0 1", "one instruction at a time where a handler has run"],
+    ["interrupted", "0 1", "not where a signal has interrupted it"],
+  ] as const;
+
+  test.each(rows)("%s: %s: %s", (name, seen) => {
+    expect(see("jump+trap", name)).toEqual(said(`${name}: ${seen}\n`));
+  });
+});
+
+test("with an audit log, and without the net, it is rewritten at the start", () => {
+  expect(see("jump+trap", "calls", { ZPOLINE_AUDIT: "/dev/null" })).toEqual(said("calls: 1 2\n"));
+  expect(see("jump", "calls")).toEqual(said("calls: 1 2\n"));
+});
