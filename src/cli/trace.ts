@@ -6,6 +6,7 @@ import { dataLimitFor, StraceText } from "../present/strace.ts";
 import type { Coverage } from "../session/coverage.ts";
 import { inheritAll } from "../session/descriptors.ts";
 import { describeGaps } from "../session/gaps.ts";
+import { requireProc } from "../session/prerequisites.ts";
 import { DEFAULT_DATA_LIMIT, PATCH_CHOICES, type PatchChoice, startSession } from "../session/session.ts";
 import { checkEncoding } from "./encoding.ts";
 import { endLike } from "./exit.ts";
@@ -48,6 +49,7 @@ export function traceCommand(): Command {
 }
 
 async function traceAction(command: string, args: readonly string[], flags: TraceFlags): Promise<void> {
+  requireProc();
   const stdio = inheritAll();
   for (const name of checkEncoding())
     sayLine(`zpoline: the variable ${name} is not UTF-8 and reaches the program changed`);

@@ -1,6 +1,24 @@
 import * as fs from "node:fs";
 import { ZpolineError } from "../errors.ts";
 
+/**
+ * Throws ZpolineError NO_PROC where /proc is missing, or shows another pid namespace than this process is in: who is alive
+ * could not be told then, and what the dead have left in the ring would be lost, or never waited for.
+ */
+export function requireProc(): void {
+  let self = "";
+  try {
+    self = fs.readlinkSync("/proc/self");
+  } catch {
+    // Not mounted.
+  }
+  if (self === String(process.pid)) return;
+  throw new ZpolineError("NO_PROC", "zpoline cannot see which processes are alive", {
+    cause: self === "" ? "/proc is not mounted" : "/proc is that of another pid namespace",
+    fix: "mount -t proc proc /proc (unshare --mount-proc)",
+  });
+}
+
 /** capabilities(7). */
 const CAP_SYS_RAWIO = 17n;
 

@@ -13,7 +13,7 @@ import { type Gap, GapList } from "./gaps.ts";
 import { killAll } from "./kill.ts";
 import { preloadList, preloadPath } from "./library.ts";
 import type { Status } from "./narrator.ts";
-import { requireAddressZero } from "./prerequisites.ts";
+import { requireAddressZero, requireProc } from "./prerequisites.ts";
 import { isSecure } from "./processes.ts";
 import { Reader } from "./reader.ts";
 import { Ring } from "./ring.ts";
@@ -89,6 +89,7 @@ export const DEFAULT_DATA_LIMIT = 32;
 export async function startSession(options: SessionOptions): Promise<Session> {
   const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "zero" } = options;
   const strict = options.strict === true;
+  requireProc();
   const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
   const reason = unhookable(program);
