@@ -7,6 +7,7 @@ import { Image } from "./rewrite/elf";
 import { openImage } from "./rewrite/functions";
 import { decode } from "./rewrite/decode";
 import { Insn } from "./rewrite/insn";
+import { addEntry, Entry, entryAt, PlanList } from "./rewrite/list";
 import { Plan, planPatch } from "./rewrite/plan";
 import { beginSearch, nextSite, Site, VERDICT_NOT } from "./rewrite/sites";
 
@@ -40,13 +41,15 @@ export {
 export const MOST_SITES: u32 = 1 << 17;
 const SCRATCH: usize = 1 << 17;
 
-// What lies behind the static data: image, instruction, scratch memory, sites, plans; then room for files.
+// What lies behind the static data: image, instruction, plan, list, scratch memory, sites, entries; then room for files.
 const IMAGE: usize = (__heap_base + 4095) & ~4095;
 const INSN: usize = IMAGE + ((offsetof<Image>() + 7) & ~7);
-const WORK: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
+const PLAN: usize = INSN + ((offsetof<Insn>() + 7) & ~7);
+const LIST: usize = PLAN + ((offsetof<Plan>() + 7) & ~7);
+const WORK: usize = LIST + ((offsetof<PlanList>() + 7) & ~7);
 const SITES: usize = WORK + SCRATCH;
-const PLANS: usize = (SITES + (<usize>MOST_SITES + 1) * offsetof<Site>() + 7) & ~7;
-const FILES: usize = (PLANS + (<usize>MOST_SITES + 1) * offsetof<Plan>() + 0xffff) & ~0xffff;
+const ENTRIES: usize = (SITES + (<usize>MOST_SITES + 1) * offsetof<Site>() + 7) & ~7;
+const FILES: usize = (ENTRIES + <usize>MOST_SITES * offsetof<Entry>() + 0xffff) & ~0xffff;
 const PAGE: u64 = 65536;
 
 const PHDR_SIZE: usize = 56;
@@ -91,7 +94,11 @@ let pairs: u32 = 0;
  */
 export function find(start: usize, end: usize, prefersJump: bool): u32 {
   const search = beginSearch(changetype<Image>(IMAGE), start, end, WORK, SCRATCH);
-  let count: u32 = 0;
+  const plan = changetype<Plan>(PLAN);
+  const list = changetype<PlanList>(LIST);
+  list.first = ENTRIES;
+  list.count = 0;
+  list.most = MOST_SITES;
   pairs = 0;
   // The find behind the last one that is kept is written where it is written over.
   let site = siteAt(0);
@@ -100,11 +107,11 @@ export function find(start: usize, end: usize, prefersJump: bool): u32 {
       pairs++;
       continue;
     }
-    planPatch(planAt(count < MOST_SITES ? count : MOST_SITES), search, site, prefersJump);
-    count++;
-    site = siteAt(count < MOST_SITES ? count : MOST_SITES);
+    planPatch(plan, search, site, prefersJump, false);
+    addEntry(list, start, site, plan);
+    site = siteAt(list.count < MOST_SITES ? list.count : MOST_SITES);
   }
-  return count;
+  return list.count;
 }
 
 /** How often the last `find` saw the bytes of a system call inside of another instruction. */
@@ -141,26 +148,26 @@ export function reasonOf(index: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-function planAt(index: u32): Plan {
-  return changetype<Plan>(PLANS + <usize>index * offsetof<Plan>());
+function entryOf(index: u32): Entry {
+  return entryAt(changetype<PlanList>(LIST), index);
 }
 
 /** PATCH_*. */
 export function patchOf(index: u32): u32 {
-  return planAt(index).patch;
+  return entryOf(index).patch;
 }
 
 /** WHY_*. */
 export function whyOf(index: u32): u32 {
-  return planAt(index).why;
+  return entryOf(index).why;
 }
 
 /** Bytes before and behind the site that the window of a jump has. */
 export function beforeOf(index: u32): u32 {
-  return planAt(index).before;
+  return entryOf(index).before;
 }
 export function afterOf(index: u32): u32 {
-  return planAt(index).after;
+  return entryOf(index).after;
 }
 
 /** Length of the instruction at `address`, of which nothing from `end` on belongs to it; 0 when there is none. */

@@ -17,6 +17,9 @@ export class Flow {
   covered: usize;
   /** Also of the BEYOND bytes behind the function. */
   targets: usize;
+  /** Where branches lead that leave the function: MOST_EXITS addresses, and how many there are; more are lost. */
+  exits: usize;
+  exitCount: u32;
   /** The function jumps through a register or memory: not every instruction is reached by branches alone. */
   indirect: bool;
   /** Control flow reaches bytes that are no instruction. */
@@ -33,6 +36,7 @@ export class Flow {
   copies: bool;
 }
 
+export const MOST_EXITS: u32 = 32;
 /** As far behind the function as a window may reach. */
 const BEYOND: usize = 64;
 
@@ -63,6 +67,7 @@ export function traceFlow(
   flow.pending = bitmaps + bytes;
   flow.covered = bitmaps + bytes * 2;
   flow.targets = bitmaps + bytes * 3;
+  flow.exitCount = 0;
   flow.indirect = false;
   flow.broken = false;
   flow.overlapping = false;
@@ -103,7 +108,10 @@ function sweepGaps(flow: Flow, insn: Insn): void {
         at += common & COMMON_LENGTH;
         const kind = common & COMMON_KIND;
         if (kind == COMMON_CALL) flow.calls = true;
-        if (kind && kind != COMMON_RETURN) markTarget(flow, at + distanceBefore(flow.start + at, common));
+        if (!kind || kind == COMMON_RETURN) continue;
+        const offset = at + distanceBefore(flow.start + at, common);
+        markTarget(flow, offset);
+        if (kind != COMMON_CALL) noteExit(flow, offset);
         continue;
       }
       const length: usize = decode(insn, flow.start + at, flow.end);
@@ -116,23 +124,40 @@ function sweepGaps(flow: Flow, insn: Insn): void {
       if (namesRedZone(insn)) flow.redZone = true;
       if (flags & CALL) flow.calls = true;
       if (copyOfSp(insn) != NO_REGISTER) flow.copies = true;
-      if (flags & RELATIVE) markTarget(flow, insn.target - flow.start);
+      if (flags & RELATIVE) {
+        markTarget(flow, insn.target - flow.start);
+        if (!(flags & CALL)) noteExit(flow, insn.target - flow.start);
+      }
       if (flags & STOPS && flags & INDIRECT) flow.lost = true;
       at += length;
     }
   }
 }
 
+/** A branch of the function leads to this offset. */
 // @ts-ignore: decorator
 @inline
-function markTarget(flow: Flow, offset: usize): void {
+export function markTarget(flow: Flow, offset: usize): void {
   if (offset < flow.end - flow.start + BEYOND) setBit(flow.targets, offset);
+}
+
+/** Remembers where a branch leads if it leaves the function. */
+// @ts-ignore: decorator
+@inline
+function noteExit(flow: Flow, offset: usize): void {
+  if (offset < flow.end - flow.start) return;
+  if (flow.exitCount == MOST_EXITS) {
+    flow.lost = true;
+    return;
+  }
+  store<usize>(flow.exits + <usize>flow.exitCount * sizeof<usize>(), flow.start + offset);
+  flow.exitCount++;
 }
 
 /** How far the common branch, jump or call that ends at `end` goes. */
 // @ts-ignore: decorator
 @inline
-function distanceBefore(end: usize, common: u32): isize {
+export function distanceBefore(end: usize, common: u32): isize {
   return common & COMMON_BYTE ? <isize>load<i8>(end - 1) : <isize>load<i32>(end - 4);
 }
 
@@ -154,7 +179,9 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
       if (!kind) continue;
       if (kind == COMMON_RETURN) break;
       if (kind == COMMON_CALL) flow.calls = true;
-      lowest = addTarget(flow, at + distanceBefore(start + at, common), size, lowest);
+      const offset = at + distanceBefore(start + at, common);
+      lowest = addTarget(flow, offset, size, lowest);
+      if (kind != COMMON_CALL) noteExit(flow, offset);
       if (kind == COMMON_JUMP) break;
       continue;
     }
@@ -169,7 +196,10 @@ function follow(flow: Flow, insn: Insn, from: usize, textEnd: usize): usize {
     if (flags & CALL) flow.calls = true;
     if (namesRedZone(insn)) flow.redZone = true;
     if (copyOfSp(insn) != NO_REGISTER) flow.copies = true;
-    if (flags & RELATIVE) lowest = addTarget(flow, insn.target - start, size, lowest);
+    if (flags & RELATIVE) {
+      lowest = addTarget(flow, insn.target - start, size, lowest);
+      if (!(flags & CALL)) noteExit(flow, insn.target - start);
+    }
     if (flags & STOPS) {
       if (flags & INDIRECT) flow.indirect = true;
       break;

@@ -2,12 +2,13 @@
  * Which patch a find gets. Pure: the same code decides inside of the program and for `zpoline scan`, which looks at files.
  */
 import { SLED_SIZE, SLED_STEP } from "../../src/image/layout";
+import { SYS_RT_SIGRETURN } from "../std/sys";
 import { CANCELLATION_MOVED, isCancellationPoint } from "./cancellation";
 import { COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
 import { Insn, MAP_ONE } from "./insn";
 import { RED_ZONE_YES } from "./redzone";
-import { Search, Site, VERDICT_SITE } from "./sites";
+import { judge, Search, Site, VERDICT_SITE } from "./sites";
 import { clearWindow, findWindow, Window } from "./window";
 
 /** Left as it is. */
@@ -54,9 +55,9 @@ const SLED_LAST: u32 = <u32>(((SLED_SIZE - 1) / SLED_STEP) * SLED_STEP) - SLED_S
 
 /**
  * Decides for the find that `search` has just made, and whose verdict is not VERDICT_NOT. `prefersJump`: it becomes a jump
- * wherever there is a window for one, not only where `call *%rax` must not stand.
+ * wherever there is a window for one, not only where `call *%rax` must not stand. `mayRun`: threads may be running the code.
  */
-export function planPatch(plan: Plan, search: Search, site: Site, prefersJump: bool): void {
+export function planPatch(plan: Plan, search: Search, site: Site, prefersJump: bool, mayRun: bool): void {
   plan.mayCall = takesCall(site);
   plan.patch = PATCH_NONE;
   clearWindow(plan);
@@ -68,10 +69,25 @@ export function planPatch(plan: Plan, search: Search, site: Site, prefersJump: b
     return;
   } else if (prefersJump) {
     if (isSigreturn(search, site)) plan.why = WHY_SIGRETURN;
-    else planJump(plan, search, site, WHY_USUAL, WHY_NO_WINDOW);
+    else planJump(plan, search, site, mayRun, WHY_USUAL, WHY_NO_WINDOW);
   } else {
-    planZero(plan, search, site);
+    planZero(plan, search, site, mayRun);
   }
+}
+
+/**
+ * Decides for the `syscall` at `address`, an instruction for sure: it has just been run. Threads are running the code. Fills
+ * `site`, too; false, and no patch, where there is no window that is safe. `search` has just begun, or has found this site.
+ */
+export function planProven(plan: Plan, search: Search, site: Site, address: usize): bool {
+  judge(search, address, site);
+  if (site.verdict != VERDICT_SITE) {
+    // What is known of its function is not true, or not all.
+    site.verdict = VERDICT_SITE;
+    site.start = site.end = 0;
+  }
+  planPatch(plan, search, site, true, true);
+  return plan.patch == PATCH_JUMP;
 }
 
 /** Why a find does not get the usual patch, whatever that is; WHY_USUAL for all others. */
@@ -82,12 +98,12 @@ function exception(site: Site): u8 {
 }
 
 /** `call *%rax`, but where it must not stand. */
-function planZero(plan: Plan, search: Search, site: Site): void {
+function planZero(plan: Plan, search: Search, site: Site, mayRun: bool): void {
   plan.patch = plan.mayCall ? PATCH_ZERO : PATCH_NONE;
   if (site.redZone == RED_ZONE_YES) {
-    planJump(plan, search, site, WHY_RED_ZONE, WHY_RED_ZONE_NO_ROOM);
+    planJump(plan, search, site, mayRun, WHY_RED_ZONE, WHY_RED_ZONE_NO_ROOM);
   } else if (site.number < 0 && !isSigreturn(search, site) && !isNumberInSled(search.insn, site.start, site.address)) {
-    planJump(plan, search, site, WHY_ANY_NUMBER, WHY_ANY_NUMBER_NO_ROOM);
+    planJump(plan, search, site, mayRun, WHY_ANY_NUMBER, WHY_ANY_NUMBER_NO_ROOM);
   }
 }
 
@@ -100,23 +116,22 @@ function takesCall(site: Site): bool {
 }
 
 /** A jump where there is a window; else all stays as it is planned already. */
-function planJump(plan: Plan, search: Search, site: Site, why: u8, whyNot: u8): void {
-  const found = findWindow(plan, search, site);
+function planJump(plan: Plan, search: Search, site: Site, mayRun: bool, why: u8, whyNot: u8): void {
+  const found = findWindow(plan, search, site, mayRun);
   plan.why = found ? why : whyNot;
   if (found) plan.patch = PATCH_JUMP;
 }
-
-/** Bytes before a site that isSigreturn looks at. */
-const SIGRETURN_READ: usize = 8;
 
 /**
  * Whether `mov $15, %rax` or `mov $15, %eax` stands right before the site, as in the C library's restorer of signal handlers.
  * The bytes tell: its unwind table begins in the middle of an instruction (glibc, sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c).
  */
 function isSigreturn(search: Search, site: Site): bool {
-  if (site.address - search.textStart < SIGRETURN_READ) return false;
-  const before = load<u64>(site.address - SIGRETURN_READ);
-  return before >> 24 == 0x0fb8 || before >> 8 == 0x0f_c0c748;
+  const at = site.address;
+  const room = at - search.textStart;
+  if (room < 5 || load<u32>(at - 4) != <u32>SYS_RT_SIGRETURN) return false;
+  const opcode = load<u8>(at - 5);
+  return opcode == 0xb8 || (opcode == 0xc0 && room >= 7 && load<u16>(at - 7) == 0xc748);
 }
 
 /** Whether the constant that rax is set to last before the site, in the order of the text, leads into the sled. */

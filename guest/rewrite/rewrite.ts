@@ -184,7 +184,7 @@ function rewriteMapping(
   const cacheable = fresh && mapping.inode != 0 && start == mapping.start && end == mapping.end;
   const cached = cacheable && loadPlans(cache, list, mapping, bounds);
   if (!cached) {
-    search(list, start, end, work);
+    search(list, start, end, !fresh, work);
     if (cacheable) storePlans(cache, list, mapping);
   }
   if (list.count > list.most || end - start > <usize>u32.MAX_VALUE) {
@@ -203,8 +203,11 @@ function rewriteMapping(
   settle(list, mapping, start, end, cached);
 }
 
-/** Fills the list with the finds of [start, end), which belongs to the image of the Bounds at `work`. */
-function search(list: PlanList, start: usize, end: usize, work: usize): void {
+/**
+ * Fills the list with the finds of [start, end), which belongs to the image of the Bounds at `work`. `mayRun`: threads may be
+ * running it.
+ */
+function search(list: PlanList, start: usize, end: usize, mayRun: bool, work: usize): void {
   const bounds = changetype<Bounds>(work);
   const image = changetype<Image>(work + IMAGE_AT);
   const plan = changetype<Plan>(work + PLAN_AT);
@@ -214,7 +217,7 @@ function search(list: PlanList, start: usize, end: usize, work: usize): void {
   const search = beginSearch(image, start, end, work + SCRATCH_AT, SCRATCH);
   while (nextSite(search, site)) {
     if (site.verdict == VERDICT_NOT) continue;
-    planPatch(plan, search, site, prefersJump);
+    planPatch(plan, search, site, prefersJump, mayRun);
     addEntry(list, start, site, plan);
   }
 }

@@ -5,7 +5,7 @@
 import { COMMON_LENGTH, COMMON_READ, commonInsn } from "./common";
 import { decode } from "./decode";
 import { Image } from "./elf";
-import { beginsAt, coveringInsn, Flow, flowCapacity, previousBegin, traceFlow } from "./flow";
+import { beginsAt, coveringInsn, Flow, flowCapacity, MOST_EXITS, previousBegin, traceFlow } from "./flow";
 import { Extent } from "./frames";
 import { functionAt, needsSymbols } from "./functions";
 import { HAS_MODRM, Insn, MAP_ONE, SYSCALL, SYSENTER } from "./insn";
@@ -75,8 +75,9 @@ export class Search {
   /** The address that `extent` was looked up for. */
   lookedUp: usize;
   flow: Flow;
-  /** The whole function has been traced; its red zone. */
+  /** The whole function has been traced; findTargets is done; its red zone. */
   whole: bool;
+  targets: bool;
   redZone: u8;
   bitmaps: usize;
   bitmapsSize: usize;
@@ -96,13 +97,22 @@ const INSN_AT: usize = (offsetof<Search>() + 7) & ~7;
 const EXTENT_AT: usize = (INSN_AT + offsetof<Insn>() + 7) & ~7;
 const FLOW_AT: usize = (EXTENT_AT + offsetof<Extent>() + 7) & ~7;
 const STEPS_AT: usize = (FLOW_AT + offsetof<Flow>() + 7) & ~7;
-const BITMAPS_AT: usize = STEPS_AT + <usize>MOST_STEPS * 8;
+const OUTSIDE_AT: usize = STEPS_AT + <usize>MOST_STEPS * 8;
+const EXITS_AT: usize = (OUTSIDE_AT + offsetof<Extent>() + 7) & ~7;
+const BITMAPS_AT: usize = EXITS_AT + <usize>MOST_EXITS * 8;
 
 /** Where the instructions before a site begin, the nearest first (window.ts). */
 // @ts-ignore: decorator
 @inline
 export function stepAt(search: Search, index: u32): usize {
   return changetype<usize>(search) + STEPS_AT + <usize>index * sizeof<usize>();
+}
+
+/** Room for a look at other functions than that of the site (targets.ts). */
+// @ts-ignore: decorator
+@inline
+export function outsideExtent(search: Search): Extent {
+  return changetype<Extent>(changetype<usize>(search) + OUTSIDE_AT);
 }
 
 /**
@@ -119,6 +129,7 @@ export function beginSearch(image: Image, textStart: usize, textEnd: usize, scra
   search.insn = changetype<Insn>(scratch + INSN_AT);
   search.extent = changetype<Extent>(scratch + EXTENT_AT);
   search.flow = changetype<Flow>(scratch + FLOW_AT);
+  search.flow.exits = scratch + EXITS_AT;
   search.bitmaps = scratch + BITMAPS_AT;
   search.bitmapsSize = scratchSize - BITMAPS_AT;
   search.at = textStart;
@@ -150,7 +161,8 @@ export function findSites(
   return count;
 }
 
-function judge(search: Search, address: usize, site: Site): void {
+/** Fills `site` with what is known of the find at `address`. */
+export function judge(search: Search, address: usize, site: Site): void {
   site.address = address;
   site.number = -1;
   site.redZone = RED_ZONE_UNKNOWN;
@@ -201,6 +213,7 @@ function lookUp(search: Search, address: usize): bool {
   if (flow.start == extent.start && flow.end == traceEnd) return true;
   traceFlow(flow, search.insn, extent.start, traceEnd, search.textEnd, search.bitmaps);
   search.whole = fits;
+  search.targets = false;
   if (fits) search.redZone = redZone(flow, search.insn);
   return true;
 }

@@ -32,6 +32,8 @@ import {
   SYSENTER,
 } from "./insn";
 import { MOST_STEPS, REASON_FLOW, Search, Site, stepAt } from "./sites";
+import { converge, isBranchedTo, sweepBack } from "./steps";
+import { findTargets } from "./targets";
 
 /** Bytes of a near jump. */
 export const JUMP_SIZE: usize = 5;
@@ -62,26 +64,25 @@ export const WINDOW_RELATIVE: u8 = 2;
 /** Control flow, and what traps: an instruction that must stay where it is. */
 const IMMOVABLE: u32 = RELATIVE | CALL | RETURN | INDIRECT | STOPS | SYSCALL | SYSENTER | INT_80;
 
-/** How far before a site decoding begins where control flow is not known to come. */
-const NEARBY: usize = 256;
-/** Decoding from there has found back to the true instructions after so many. */
-const RESYNCHRONISED: u32 = 32;
-
 export function clearWindow(window: Window): void {
   window.before = 0;
   window.after = 0;
   window.traits = 0;
 }
 
-/** Finds the window of a site that `search` has just found. False: there is none, and `window` is empty. */
-export function findWindow(window: Window, search: Search, site: Site): bool {
+/**
+ * Finds the window of a site that `search` has just found. `mayRun`: threads may be running the code, so that only one
+ * instruction may be replaced, and the jump has to lie in one aligned word of eight bytes (jump.ts). False: there is none,
+ * and `window` is empty.
+ */
+export function findWindow(window: Window, search: Search, site: Site, mayRun: bool): bool {
   clearWindow(window);
-  if (!site.end) return false;
+  if (site.end) findTargets(search);
   const count = stepBack(search, site);
-  const one = oneBefore(search, site, count);
+  const one = oneBefore(search, site, count, mayRun);
   let before = one;
   let after: usize = 0;
-  if (!before && knowsBranches(search)) {
+  if (!before && !mayRun && site.end && knowsBranches(search)) {
     before = severalBefore(search, site, count);
     // With as few instructions before the site as possible.
     for (let i: u32 = 0; i <= count && !before && !after; i++) {
@@ -93,6 +94,7 @@ export function findWindow(window: Window, search: Search, site: Site): bool {
   if (!before && !after) return false;
   const from = site.address - before;
   const behind = site.address + SYSCALL_SIZE;
+  if (!site.end && isBranchedTo(search, from, site.address)) return false;
   window.before = <u8>before;
   window.after = <u8>after;
   const relative = isRelative(search, from, site.address) || isRelative(search, behind, behind + after);
@@ -102,11 +104,11 @@ export function findWindow(window: Window, search: Search, site: Site): bool {
 }
 
 /** Bytes from the nearest instruction that has room for the jump to the site; 0 when there is none. */
-function oneBefore(search: Search, site: Site, count: u32): usize {
+function oneBefore(search: Search, site: Site, count: u32, mayRun: bool): usize {
   let end = site.address;
   for (let i: u32 = 0; i < count; i++) {
     const p = load<usize>(stepAt(search, i));
-    if (end - p >= JUMP_SIZE) return site.address - p;
+    if (end - p >= JUMP_SIZE && (!mayRun || (p & 7) + JUMP_SIZE <= 8)) return site.address - p;
     end = p;
   }
   return 0;
@@ -182,21 +184,21 @@ function isRelative(search: Search, from: usize, to: usize): bool {
  * them; returns how many.
  */
 function stepBack(search: Search, site: Site): u32 {
-  const reached = site.reason == REASON_FLOW ? <u32>0 : sweepBack(search, site);
-  if (site.reason != REASON_FLOW && !reached) return 0;
+  const byFlow = site.end && site.reason == REASON_FLOW;
+  const known = byFlow ? MOST_STEPS : site.end ? sweepBack(search, site) : converge(search, site);
   const flow = search.flow;
   const insn = search.insn;
-  let count: u32 = 0;
   let next = site.address;
-  while (count < MOST_STEPS) {
-    const p = reached ? (count < reached ? load<usize>(stepAt(search, count)) : 0) : previousBegin(flow, next);
-    if (!p || p < search.taken || site.address - p > MOST_BEFORE || isTargeted(flow, p + 1, next + 1)) break;
-    if (p + decode(insn, p, flow.end) != next || !isMovable(insn)) break;
-    if (flow.overlapping && coveringInsn(flow, insn, p)) break;
-    store<usize>(stepAt(search, count++), p);
+  for (let count: u32 = 0; count < known; count++) {
+    const p = byFlow ? previousBegin(flow, next) : load<usize>(stepAt(search, count));
+    if (!p || p < search.taken || site.address - p > MOST_BEFORE) return count;
+    if (p + decode(insn, p, next) != next || !isMovable(insn)) return count;
+    if (site.end && isTargeted(flow, p + 1, next + 1)) return count;
+    if (byFlow && flow.overlapping && coveringInsn(flow, insn, p)) return count;
+    store<usize>(stepAt(search, count), p);
     next = p;
   }
-  return count;
+  return known;
 }
 
 /** Whether it may run somewhere else, and goes on to the next. */
@@ -210,49 +212,17 @@ function isMovable(insn: Insn): bool {
   return !(<u32>insn.map == MAP_0F && op == 0x1e && insn.modrm >= 0xfa && insn.prefixes & PREFIX_F3);
 }
 
-/** A direct jump, or a conditional one that has a near form. */
+/** A direct jump, or a conditional one that has a near form; without prefixes. */
 function isJump(insn: Insn): bool {
-  if (!(insn.flags & RELATIVE) || insn.prefixes) return false;
+  if (!(insn.flags & RELATIVE)) return false;
   const op: u32 = insn.opcode;
-  if (<u32>insn.map == MAP_0F) return (op & 0xf0) == 0x80;
-  return <u32>insn.map == MAP_ONE && ((op & 0xf0) == 0x70 || op == 0xeb || op == 0xe9);
+  const length: u32 = insn.length;
+  if (<u32>insn.map == MAP_0F) return (op & 0xf0) == 0x80 && length == 6;
+  if (<u32>insn.map != MAP_ONE) return false;
+  return op == 0xe9 ? length == 5 : ((op & 0xf0) == 0x70 || op == 0xeb) && length == 2;
 }
 
 /** A near return. */
 function isReturn(insn: Insn): bool {
   return <u32>insn.map == MAP_ONE && (insn.opcode & 0xfe) == 0xc2 && (insn.flags & RETURN) != 0;
-}
-
-/**
- * As stepBack for a site that branches are not known to reach, and without a look at what the instructions are: decodes
- * from the end of the code that is reached, or from near the site.
- */
-function sweepBack(search: Search, site: Site): u32 {
-  const flow = search.flow;
-  const insn = search.insn;
-  const address = site.address;
-  const previous = previousBegin(flow, address);
-  let p = previous ? previous + decode(insn, previous, flow.end) : flow.start;
-  let clean: u32 = RESYNCHRONISED;
-  if (address - p > NEARBY) {
-    p = address - NEARBY;
-    clean = 0;
-  }
-  /** Instructions in a line up to here, as far as they are kept. */
-  let count: u32 = 0;
-  while (p < address) {
-    const length: usize = decode(insn, p, flow.end);
-    if (!length) {
-      clean = count = 0;
-      p++;
-      continue;
-    }
-    if (++clean > RESYNCHRONISED) {
-      if (count < MOST_STEPS) count++;
-      memory.copy(stepAt(search, 1), stepAt(search, 0), (<usize>count - 1) * sizeof<usize>());
-      store<usize>(stepAt(search, 0), p);
-    }
-    p += length;
-  }
-  return p == address ? count : 0;
 }

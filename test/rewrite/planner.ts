@@ -4,7 +4,7 @@ import { codeRanges, type MappedElf } from "../helpers/mapped-elf.ts";
 
 // As in guest/rewrite/plan.ts, window.ts and list.ts.
 export const PATCHES = ["none", "zero", "jump"];
-const WHYS = ["", "unsure", "sysenter", "red zone", "", "", "any number", "", "cancellation", "sigreturn", "no window"];
+const WHYS = ["", "unsure", "sysenter", "red zone", "", "any number", "", "cancellation", "sigreturn", "no window"];
 const WINDOW_ONE = 1;
 
 export interface Planned {
@@ -62,22 +62,39 @@ export class Planner {
   place(elf: MappedElf): (bytes: Uint8Array, prefersJump: boolean) => Planned[] {
     const base = this.guest.alloc(elf.bytes.length);
     return (bytes, prefersJump) => {
-      this.guest.bytes().set(bytes, base);
-      return this.#planAll(elf, base, prefersJump);
+      return this.#planAll(elf, this.#open({ ...elf, bytes }, base), prefersJump);
     };
   }
 
-  #planAll(elf: MappedElf, base: number, prefersJump: boolean): Planned[] {
-    const { call } = this.guest;
+  /** The plan for a site by itself, which has just been run while threads run. */
+  prover(elf: MappedElf): (address: number) => Planned {
+    const bias = this.#open(elf, this.guest.alloc(elf.bytes.length));
+    return (address) => {
+      const text = codeRanges(elf).find(({ start, end }) => address >= start && address < end)!;
+      const { call } = this.guest;
+      const search = call["beginSearch"]!(this.#image, text.start + bias, text.end + bias, this.#scratch, SCRATCH);
+      call["planProven"]!(this.#plan, search, this.#site, address + bias);
+      return this.#read(bias);
+    };
+  }
+
+  #open(elf: MappedElf, base: number): number {
+    this.guest.bytes().set(elf.bytes, base);
     const bias = base - elf.low;
-    call["openImage"]!(this.#image, bias, base + elf.headersAt, elf.headerCount, base, base + elf.bytes.length);
+    const end = base + elf.bytes.length;
+    this.guest.call["openImage"]!(this.#image, bias, base + elf.headersAt, elf.headerCount, base, end);
+    return bias;
+  }
+
+  #planAll(elf: MappedElf, bias: number, prefersJump: boolean): Planned[] {
+    const { call } = this.guest;
     const result: Planned[] = [];
     for (const { start, end } of codeRanges(elf)) {
       const search = call["beginSearch"]!(this.#image, start + bias, end + bias, this.#scratch, SCRATCH);
       while (call["nextSite"]!(search, this.#site)) {
         const view = this.guest.view();
         if (view.getUint8(this.#site + 16) === NOT) continue;
-        call["planPatch"]!(this.#plan, search, this.#site, prefersJump ? 1 : 0);
+        call["planPatch"]!(this.#plan, search, this.#site, prefersJump ? 1 : 0, 0);
         result.push(this.#read(bias));
       }
     }

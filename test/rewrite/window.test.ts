@@ -135,6 +135,130 @@ describe("real programs", () => {
   });
 });
 
+/** What is planned where a jump is the usual patch, for a text of functions with unwind tables, one after the other. */
+function planIn(functions: readonly (readonly number[])[], data: readonly number[] = []): Planned[] {
+  return planner.place(elfOf(functions, data))(elfOf(functions, data).bytes, true);
+}
+
+/** `data` lies at DATA. */
+function elfOf(functions: readonly (readonly number[])[], data: readonly number[]): MappedElf {
+  let at = 0;
+  const described = functions.map((code) => {
+    at += code.length;
+    return { at: at - code.length, size: code.length };
+  });
+  const elf = tinyElf(functions.flat(), described);
+  elf.bytes.set(data, DATA);
+  return elf;
+}
+
+/** In the page of the unwind tables. */
+const DATA = 0x2800;
+const SYSCALL = [0x0f, 0x05];
+const RET = [0xc3];
+/** mov $39, %eax; mov %rdi, %rsi; cmp $-4096, %rax. */
+const MOV = [0xb8, 39, 0, 0, 0];
+const COPY = [0x48, 0x89, 0xfe];
+const CMP = [0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff];
+const int32 = (value: number) => [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, (value >> 24) & 0xff];
+
+const none = { patch: "none", why: "no window", before: 0, after: 0 };
+
+describe("windows", () => {
+  test.each<[string, readonly (readonly number[])[], object]>([
+    ["the instruction before", [[...MOV, ...SYSCALL, ...RET]], { before: 5, after: 0, one: true }],
+    ["one farther before", [[...MOV, ...COPY, ...SYSCALL, ...RET]], { before: 8, after: 0, one: true }],
+    ["two together", [[...COPY, ...COPY, ...SYSCALL, ...RET]], { before: 3, after: 0, one: false }],
+    ["two short ones", [[0x31, 0xc0, 0x31, 0xff, ...SYSCALL, ...RET]], { before: 4, after: 0, one: false }],
+    ["what follows", [[...SYSCALL, ...CMP, ...RET]], { before: 0, after: 6, one: false }],
+    ["one before, and what follows", [[0x31, 0xc0, ...SYSCALL, ...RET]], { before: 2, after: 1, one: false }],
+    ["ret, and padding", [[...SYSCALL, ...RET, 0x90, 0x90], RET], { before: 0, after: 3, one: false }],
+    ["ret, and no room", [[...SYSCALL, ...RET], RET], none],
+    ["a branch to the site", [[0x74, 5, ...MOV, ...SYSCALL, ...CMP, ...RET]], { before: 0, after: 6 }],
+    ["a branch to the site, and any jump", [[0x74, 5, ...MOV, ...SYSCALL, ...CMP, 0xff, 0xe0]], none],
+    ["a branch behind the site", [[0x74, 2, ...SYSCALL, ...CMP, ...RET]], none],
+    ["a branch into the instruction", [[0x74, 1, ...MOV, ...SYSCALL, ...CMP, ...RET]], { patch: "none" }],
+    [
+      "a branch to the site from outside",
+      [
+        [0x0f, 0x84, ...int32(14), ...MOV, ...SYSCALL, ...CMP, ...RET],
+        [0xe9, ...int32(-14)],
+      ],
+      { before: 0, after: 6 },
+    ],
+    ["any jump", [[0x74, 9, ...COPY, ...COPY, ...SYSCALL, ...RET, 0xff, 0xe0]], none],
+    ["a call before", [[0xe8, 0, 0, 0, 0, ...SYSCALL, 0xe8, 0, 0, 0, 0, ...RET]], none],
+    ["endbr64 before", [[...MOV, 0xf3, 0x0f, 0x1e, 0xfa, ...SYSCALL, ...RET]], none],
+    ["a loop behind", [[...SYSCALL, 0xe2, 0, 0x90, ...RET]], none],
+    ["how signal handlers return", [[0x48, 0xc7, 0xc0, 15, 0, 0, 0, ...SYSCALL]], { patch: "none", why: "sigreturn" }],
+  ])("%s", (_, functions, window) => {
+    expect(planIn(functions)).toMatchObject([window]);
+  });
+
+  test("windows do not overlap", () => {
+    const code = [...SYSCALL, ...CMP, ...SYSCALL, ...COPY, ...SYSCALL, ...RET];
+    expect(planIn([code])).toMatchObject([{ before: 0, after: 6 }, { before: 0, after: 3 }, none]);
+  });
+
+  test.each([
+    ["distances", (table: number, to: number) => int32(to - table)],
+    ["addresses", (_: number, to: number) => [...int32(to), 0, 0, 0, 0]],
+  ])("a jump table of %s leads to the site", (_, entry) => {
+    const lea = [0x48, 0x8d, 0x05, ...int32(DATA - (TEXT + 7))];
+    const code = [...lea, 0x74, 2, 0xff, 0xe0, ...MOV, ...SYSCALL, ...CMP, ...RET];
+    const [site, other] = [TEXT + 16, TEXT + 11];
+    expect(planIn([code], entry(DATA, other))).toMatchObject([{ before: 5, one: true }]);
+    expect(planIn([code], [...entry(DATA, other), ...entry(DATA, site)])).toMatchObject([none]);
+  });
+});
+
+describe("a site that has been run", () => {
+  test("in a known function: one instruction, the first bytes of which lie in one word", () => {
+    const elf = (before: number) =>
+      elfOf([[...Array<number>(before).fill(0x90), ...MOV, ...COPY, ...SYSCALL, ...RET]], []);
+    expect(planner.prover(elf(3))(TEXT + 11)).toMatchObject({ patch: "jump", before: 8, one: true });
+    expect(planner.prover(elf(4))(TEXT + 12)).toMatchObject({ patch: "none", why: "no window" });
+    expect(planner.prover(elfOf([[...COPY, ...COPY, ...SYSCALL]], []))(TEXT + 6)).toMatchObject({ patch: "none" });
+  });
+
+  test("in no known function: what all decoding before it agrees on", () => {
+    // 256 bytes of code.
+    const code = Array.from({ length: 16 }, () => [
+      0x01,
+      0xd8,
+      0x85,
+      0xff,
+      0x31,
+      0xd2,
+      ...Array<number>(10).fill(0x90),
+    ]).flat();
+    const prove = (...text: readonly number[]) =>
+      planner.prover(tinyElf([...text], []))(TEXT + text.lastIndexOf(0x05) - 1);
+    expect(prove(...code, ...MOV, ...COPY, ...SYSCALL, ...RET)).toMatchObject({ patch: "jump", before: 8, one: true });
+    // Too little is known before it; a branch leads to it; decoding never agrees.
+    expect(prove(...code.slice(128), ...MOV, ...SYSCALL)).toMatchObject(none);
+    expect(prove(...code, ...MOV, ...COPY, ...SYSCALL, 0x74, 0xfc)).toMatchObject(none);
+    const alike = Array.from({ length: 96 }, () => COPY).flat();
+    expect(prove(...alike, ...MOV, ...COPY, ...SYSCALL, ...RET)).toMatchObject(none);
+  });
+
+  test("of libc: every site, as if no function were known", () => {
+    const elf = mapElf("/lib/x86_64-linux-gnu/libc.so.6");
+    const lines = linesOf(elf);
+    const sites = planner
+      .place(elf)(elf.bytes, true)
+      .filter(({ patch }) => patch === "jump");
+    const nameless = { ...elf, headerCount: 0 };
+    const prove = planner.prover(nameless);
+    const planned = sites.map(({ address }) => prove(address));
+    const jumps = planned.filter(({ patch }) => patch === "jump");
+    expect(jumps.flatMap((site) => windowFaults(site, lines).map((fault) => `${hex(site.address)}: ${fault}`))).toEqual(
+      [],
+    );
+    expect(jumps.length).toBeGreaterThan(sites.length / 2);
+  });
+});
+
 describe("code made up at random", () => {
   /** What must stay where it is, wherever else control flow would go on. */
   const IMMOVABLE = /^(call|endbr|loop|jrcxz|jecxz|xbegin|int|syscall|sysenter|hlt|ud|iret|jmp qword|jmp far|retf)/;
