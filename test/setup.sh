@@ -2,7 +2,7 @@
 # Installs what the tests use and is not there yet (Debian, Ubuntu). Run as root, or with sudo at hand.
 set -eu
 
-packages="gcc libc6-dev make binutils elfutils gdb musl-tools strace busybox-static git perl python3 sqlite3 redis-server redis-tools linux-perf"
+packages="gcc libc6-dev make binutils elfutils gdb musl-tools strace busybox-static git perl python3 sqlite3 redis-server redis-tools linux-perf tcc luajit"
 
 missing=""
 for package in $packages; do

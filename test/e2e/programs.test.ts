@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PatchChoice } from "../../src/session/session.ts";
 import { PATCHES, usesTrap } from "./patches.ts";
-import { PROGRAMS, sh } from "./real-programs.ts";
+import { COMPILED, PROGRAMS, sh } from "./real-programs.ts";
 import { callsByProcess, nameOf, type Outcome, place, run, strace, zpoline } from "./run.ts";
 import { ORDINARY, type User } from "./users.ts";
 
@@ -28,8 +28,12 @@ const WAYS: readonly { patch: PatchChoice; user?: User }[] = [
   ...PATCHES.filter((patch) => patch !== "zero").map((patch) => ({ patch, user: ORDINARY })),
 ];
 
-describe.each(PROGRAMS)("same output and exit status as natively: %s", (name, command) => {
-  test.each(WAYS.map((way) => ({ ...way, name: way.user?.name ?? "" })))("$patch $name", ({ name: _, ...way }) => {
+/** Its null checks are reads that fault, which they do not where page 0 is mapped (docs/limits.md). */
+const NEEDS_FAULTS: readonly string[] = ["java"];
+
+describe.each([...PROGRAMS, ...COMPILED])("same output and exit status as natively: %s", (name, command) => {
+  const ways = WAYS.filter(({ patch }) => !(patch === "zero" && NEEDS_FAULTS.includes(name)));
+  test.each(ways.map((way) => ({ ...way, name: way.user?.name ?? "" })))("$patch $name", ({ name: _, ...way }) => {
     const native = run(command, { ...way, cwd: place("native", way.patch, way.user?.name ?? "", name) });
     const { lines, ...hooked } = zpoline(command, {
       ...way,

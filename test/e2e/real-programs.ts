@@ -1,5 +1,7 @@
 /** Real programs, each of which prints the same every time that it runs in an empty directory. */
 
+import { spawnSync } from "node:child_process";
+
 /** A command line of bash. */
 export const sh = (script: string) => ["bash", "-c", script];
 
@@ -70,3 +72,45 @@ print(len(os.listdir(".")), sum(int(open(f).read()) for f in os.listdir(".")))`,
   ["a program that is killed", sh("kill -TERM $$")],
   ["closed descriptors", sh("exec 0<&- 2>&-; ls /proc/self/fd | wc -l; echo $(readlink /proc/self/exe)")],
 ];
+
+const HELLO_C = `#include <stdio.h>
+#include <unistd.h>
+static long call(long nr) { long result; __asm__ volatile("syscall" : "=a"(result) : "a"(nr) : "rcx", "r11", "memory"); return result; }
+int main(void) {
+  FILE *f = fopen("written", "w"); fprintf(f, "text"); fclose(f);
+  long same = 0;
+  for (int i = 0; i < 100; i++) same += call(110) == getppid();
+  return printf("%ld\\n", same) == 4 ? 3 : 4;
+}`;
+
+const HELLO_LUA = `
+local ffi = require("ffi")
+ffi.cdef[[int getppid(void); int open(const char *, int, ...); int close(int);]]
+local parent, same = ffi.C.getppid(), 0
+for i = 1, 1000 do if ffi.C.getppid() == parent then same = same + 1 end end
+for i = 1, 200 do ffi.C.close(ffi.C.open("/dev/null", 0)) end
+local f = io.open("written", "w"); f:write(string.rep("text", 1000)); f:close()
+print(same, #io.open("written"):read("*a"))`;
+
+const HELLO_JAVA = `
+import java.nio.file.*; import java.util.stream.*;
+public class Hello {
+  public static void main(String[] args) throws Exception {
+    Thread[] threads = new Thread[4];
+    for (int t = 0; t < 4; t++) { int n = t; threads[t] = new Thread(() -> { try {
+      for (int i = 0; i < 50; i++) Files.writeString(Path.of("f" + n + "-" + i), "text" + i); } catch (Exception e) { throw new RuntimeException(e); } }); threads[t].start(); }
+    for (Thread thread : threads) thread.join();
+    try (Stream<Path> files = Files.list(Path.of("."))) { System.out.println(files.filter(f -> f.toString().contains("-")).count()); }
+    System.exit(5);
+  }
+}`;
+
+const isThere = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
+
+/** Programs that run code which they compile themselves. Java is large: it is used where it happens to be installed. */
+const COMPILERS: readonly [string, readonly string[]][] = [
+  ["tcc -run", sh(`cat > hello.c <<'END'\n${HELLO_C}\nEND\ntcc -run hello.c; echo $?; cat written`)],
+  ["luajit", ["luajit", "-e", HELLO_LUA]],
+  ["java", sh(`cat > Hello.java <<'END'\n${HELLO_JAVA}\nEND\njava -Xshare:auto -Xmx64m Hello.java; echo $?`)],
+];
+export const COMPILED = COMPILERS.filter(([name]) => name !== "java" || isThere("java"));
