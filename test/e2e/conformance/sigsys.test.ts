@@ -1,13 +1,18 @@
 /** SIGSYS belongs to the program, although the trap lives on it; and calls trap wherever a program may make one. */
 import { fixture } from "../run.ts";
 import { asManyCallsAsStraceSees } from "./calls.ts";
-import { JIT, sameAsNatively } from "./modes.ts";
+import { type Exception, JIT, sameAsNatively } from "./modes.ts";
+
+const RANGE: readonly Exception[] = (["zero", "jump"] as const).map((patch) => ({
+  patch,
+  because: "a range of addresses is refused",
+}));
 
 sameAsNatively([
   { name: "blocked by masks of every kind", source: "sigsys/masked.c", gaps: [JIT] },
   { name: "sent: handled, waited for, ignored, fatal", source: "sigsys/sent.c", gaps: [JIT] },
   { name: "filters of the program's own", source: "sigsys/filter.c", gaps: [JIT] },
-  { name: "Syscall User Dispatch of the program's own", source: "sigsys/dispatch.c", gaps: [JIT] },
+  { name: "Syscall User Dispatch of the program's own", source: "sigsys/dispatch.c", gaps: [JIT], except: RANGE },
   { name: "alternate stacks, coroutines", source: "sigsys/stacks.c", gaps: [JIT] },
   { name: "handlers in calls that wait, nested, jumping out", source: "sigsys/nested.c", gaps: [JIT] },
   { name: "int $0x80, numbers of x32", source: "sigsys/legacy.c", gaps: [JIT] },
