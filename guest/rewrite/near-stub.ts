@@ -24,8 +24,8 @@ import { Entry } from "./list";
 import { JUMP_SIZE, WINDOW_RELATIVE } from "./window";
 
 /** Bytes of `syscall`. */
-const SYSCALL_SIZE: usize = 2;
-const LEA_SIZE: usize = 7;
+export const SYSCALL_SIZE: usize = 2;
+export const LEA_SIZE: u32 = 7;
 const LEA_RCX: u32 = 0x0d8d48;
 const LEA_R11: u32 = 0x1d8d4c;
 const JUMP_INDIRECT_SIZE: usize = 6;
@@ -41,6 +41,15 @@ export function nearStubSize(entry: Entry): usize {
   if (!entry.after) return way;
   const tail: usize = entry.traits & WINDOW_RELATIVE ? <usize>entry.after * MOST_GROWTH : entry.after;
   return way + LEA_SIZE + LEA_SIZE + tail + JUMP_SIZE;
+}
+
+/**
+ * Offset of the instructions behind the site, whose tail begins LEA_SIZE bytes before them, in a stub whose window has
+ * `before` bytes before the site; beyond the end of the stub when it has no tail.
+ */
+export function nearStubBehind(stub: usize, before: u32): u32 {
+  const tailed = load<u32>(stub + before) << 8 == LEA_R11 << 8;
+  return before + LEA_SIZE + <u32>JUMP_INDIRECT_SIZE + LEA_SIZE + (tailed ? LEA_SIZE : 0);
 }
 
 /**

@@ -12,9 +12,9 @@ import { syscall6 } from "../std/raw";
 import { failed, PROT_EXEC, PROT_READ, PROT_WRITE, SYS_MPROTECT } from "../std/sys";
 import { Insn } from "./insn";
 import { Entry } from "./list";
-import { nearStubSize, writeNearStub } from "./near-stub";
+import { nearStubSize, nearStubBehind, LEA_SIZE, SYSCALL_SIZE, writeNearStub } from "./near-stub";
 import { reaches, takeNear } from "./near-memory";
-import { JUMP_SIZE } from "./window";
+import { JUMP_SIZE, WINDOW_RELATIVE } from "./window";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_stub_areas")
@@ -66,10 +66,20 @@ class AreaHead {
 class Row {
   /** Of the `syscall`, from `origin`. */
   site: u32;
-  /** From the start of the area; in the top byte how far before the site the jump stands. */
+  /** From the start of the area. */
   stub: u32;
 }
+// In the top byte of `stub`: how far before the site the jump stands, and whether what is behind may have another length.
 const STUB_MASK: u32 = (1 << 24) - 1;
+const BEFORE_SHIFT: u32 = 24;
+const BEFORE_MASK: u32 = 127;
+const OTHER_LENGTH: u32 = <u32>1 << 31;
+
+// @ts-ignore: decorator
+@inline
+function beforeOf(row: Row): u32 {
+  return (row.stub >> BEFORE_SHIFT) & BEFORE_MASK;
+}
 
 const STUB_ALIGN: usize = 16;
 const PAGE: usize = 4096;
@@ -159,7 +169,8 @@ export function addStub(area: Area, site: usize, entry: Entry, cancellable: bool
   if (!length) return false;
   const row = rowAt(area, area.count++);
   row.site = <u32>(site - area.origin);
-  row.stub = area.used | (<u32>entry.before << 24);
+  const relative = entry.traits & WINDOW_RELATIVE ? OTHER_LENGTH : 0;
+  row.stub = area.used | (<u32>entry.before << BEFORE_SHIFT) | relative;
   area.used = <u32>((<usize>area.used + length + STUB_ALIGN - 1) & ~(STUB_ALIGN - 1));
   return true;
 }
@@ -195,24 +206,38 @@ export function isJumpPatched(site: usize): bool {
     if (atomic.load<u32>(stateOf(area)) != AREA_DONE || site < area.low || site >= area.high) continue;
     const index = lastRow(area, <u32>(site - area.origin), 0);
     if (!hasRow(changetype<usize>(area), index, site)) continue;
-    const at = site - (rowAt(area, index).stub >> 24);
+    const at = site - beforeOf(rowAt(area, index));
     const target = at + JUMP_SIZE + <isize>load<i32>(at, 1);
     if (load<u8>(at) == JUMP && target == stubOfRow(area, index)) return true;
   }
   return false;
 }
 
-/** The `syscall` whose stub `address` lies in; 0 when there is none. */
-export function siteOfStub(address: usize): usize {
+/**
+ * The instruction of the program whose copy, in a stub, `address` lies in; the `syscall`, or what is behind it, where that is
+ * not known. 0 outside of all stubs.
+ */
+export function programAddress(address: usize): usize {
   const count = areaCount();
   for (let i: u32 = 0; i < count; i++) {
     const area = areaAt(i);
     if (atomic.load<u32>(stateOf(area)) != AREA_DONE || address < area.start || address >= area.end) continue;
     const offset = <u32>(address - area.start);
     const index = lastRow(area, offset, STUB_MASK);
-    if (index < area.count && offset < area.used) return area.origin + rowAt(area, index).site;
+    if (index < area.count && offset < area.used) return placeInStub(area, rowAt(area, index), offset);
   }
   return 0;
+}
+
+function placeInStub(area: Area, row: Row, offset: u32): usize {
+  const site = area.origin + row.site;
+  const before = beforeOf(row);
+  const stub = row.stub & STUB_MASK;
+  const at = offset - stub;
+  if (at <= before) return site - before + at;
+  const behind = nearStubBehind(area.start + stub, before);
+  if (at < behind) return at < behind - LEA_SIZE ? site : site + SYSCALL_SIZE;
+  return site + SYSCALL_SIZE + (row.stub & OTHER_LENGTH ? 0 : at - behind);
 }
 
 /** The last row that is not beyond `key`: by place of the site, or with a mask by that of the stub. None: a great number. */

@@ -3,6 +3,8 @@
  * call site, with the program's stack pointer, as it would natively. C libraries depend on it (musl, and glibc since 2.41):
  * their handler of pthread_cancel looks whether the instruction is the one at a cancellation point, and goes on elsewhere if so.
  *
+ * What a handler that interrupts the stub of a jump patch sees is the instruction that was moved there.
+ *
  * A thread that is about to look at the flag of a cancellation point, or has looked and not made the call yet, looks again
  * after the handler: otherwise a thread that was cancelled in between would wait for ever.
  *
@@ -28,6 +30,7 @@ import {
   SHOWN_WORDS,
 } from "../../src/image/layout";
 import { currentThread } from "../process/thread";
+import { programAddress } from "../rewrite/stubs";
 import { UC_EFLAGS, UC_R11, UC_R12, UC_R13, UC_R14, UC_R15, UC_R8, UC_RBP, UC_RBX, UC_RCX, UC_RIP, UC_RSP } from "../std/signals";
 
 // @ts-ignore: decorator
@@ -71,7 +74,13 @@ export function showCall(context: usize, shown: usize): bool {
   const address = load<usize>(context, UC_RIP);
   const found = rowOf(zp_calls(), address);
   const row = found ? found : rowOf(zp_hook_calls(), address);
-  if (!row) return false;
+  if (!row) {
+    const place = programAddress(address);
+    if (!place) return false;
+    store<usize>(context, place, UC_RIP);
+    memory.copy(shown + WORDS, context + UC_R8, WORDS);
+    return true;
+  }
   const call = callOf(row);
   if (address < call) {
     store<usize>(context, call - load<u8>(row, CALL_BACK), UC_RIP);

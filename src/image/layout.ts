@@ -72,9 +72,15 @@ export const THREAD_SIZE = 4096;
 export const VARIABLES_SIZE = 65536;
 /** Our own mappings (guest/process/own.ts): most ranges, each of 16 bytes. */
 export const OWN_RANGES = 512;
-/** Areas of near stubs (guest/rewrite/stubs.ts), each of 56 bytes, and reservations for them (near-memory.ts), of 24. */
+/** Areas of near stubs (guest/rewrite/stubs.ts), each of STUB_AREA_SIZE bytes. */
 export const STUB_AREAS = 1024;
+export const STUB_AREA_SIZE = 56;
+/** Reservations for them (near-memory.ts). */
 export const STUB_POOLS = 64;
+export const STUB_POOL_SIZE = 24;
+export const STUB_POOL_START = 0;
+/** 0 until the pool counts. */
+export const STUB_POOL_END = 8;
 
 // ── A cancellation point of the C library ────────────────────────────────────────────────────────────────────────────
 /** From the stack pointer of the call site: a word with the address of the flag that says whether the thread is cancelled. */

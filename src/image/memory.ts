@@ -1,6 +1,6 @@
 /** Zeroed memory of the image: guest code reaches it by symbol (the static data of guest code is part of the file). */
 import type { DataUnit, ObjectFile } from "../compiler/object.ts";
-import { OWN_RANGES, STUB_AREAS, STUB_POOLS, VARIABLES_SIZE } from "./layout.ts";
+import { OWN_RANGES, STUB_AREA_SIZE, STUB_AREAS, STUB_POOL_SIZE, STUB_POOLS, VARIABLES_SIZE } from "./layout.ts";
 
 const zeroed = (name: string, size: number): DataUnit => ({
   name,
@@ -17,8 +17,8 @@ export function imageMemory(): ObjectFile {
     data: [
       zeroed("zp_variables", VARIABLES_SIZE),
       zeroed("zp_own", OWN_RANGES * 16),
-      zeroed("zp_stub_areas", STUB_AREAS * 56),
-      zeroed("zp_stub_pools", STUB_POOLS * 24),
+      zeroed("zp_stub_areas", STUB_AREAS * STUB_AREA_SIZE),
+      zeroed("zp_stub_pools", (STUB_POOLS + 1) * STUB_POOL_SIZE),
     ],
   };
 }

@@ -13,6 +13,7 @@ import {
   Assembler,
   indexed,
   type Label,
+  type Mem,
   mem,
   r8,
   r9,
@@ -27,7 +28,16 @@ import {
   symbol,
 } from "../compiler/x64.ts";
 import { RARE_FLAGS } from "./flags.ts";
-import { INTERNED_HANDLER, INTERNED_RESTORER, INTERNED_SIZE, SHOWN_SIZE, SHOWN_WORDS } from "./layout.ts";
+import {
+  INTERNED_HANDLER,
+  INTERNED_RESTORER,
+  INTERNED_SIZE,
+  SHOWN_SIZE,
+  SHOWN_WORDS,
+  STUB_POOL_END,
+  STUB_POOL_SIZE,
+  STUB_POOL_START,
+} from "./layout.ts";
 
 /** Greater than any signal. */
 const SIGNALS = 65;
@@ -41,7 +51,6 @@ const COPY = -UC_R8;
 /** Goes on at `looked` where the instruction that was interrupted is one of the templates, or every signal is looked at. */
 function ifLookedAt(a: Assembler, looked: Label): void {
   const elsewhere = a.label();
-  const back = a.label();
   const kept = mem(rsp, -16);
   a.mov(64, rax, mem(rsp, CONTEXT + UC_RIP));
   a.mov(64, kept, rcx);
@@ -52,12 +61,31 @@ function ifLookedAt(a: Assembler, looked: Label): void {
   a.cmp(64, rax, rcx);
   a.mov(64, rcx, kept);
   a.jcc("ae", looked);
-  a.jmp(back);
   a.bind(elsewhere);
-  a.mov(64, rcx, kept);
-  a.bind(back);
+  ifNearStub(a, looked, kept);
   a.cmp(8, symbol("zp_every_signal"), 0);
   a.jcc("ne", looked);
+}
+
+/** The same for the stubs of jump patches: a row of zeros ends their pools. rax is the address; rcx comes back from `kept`. */
+function ifNearStub(a: Assembler, looked: Label, kept: Mem): void {
+  const next = a.label();
+  const none = a.label();
+  a.lea(64, rcx, symbol("zp_stub_pools"));
+  const again = a.bind();
+  a.cmp(64, mem(rcx, STUB_POOL_END), 0);
+  a.jcc("e", none);
+  a.cmp(64, rax, mem(rcx, STUB_POOL_START));
+  a.jcc("b", next);
+  a.cmp(64, rax, mem(rcx, STUB_POOL_END));
+  a.jcc("ae", next);
+  a.mov(64, rcx, kept);
+  a.jmp(looked);
+  a.bind(next);
+  a.add(64, rcx, STUB_POOL_SIZE);
+  a.jmp(again);
+  a.bind(none);
+  a.mov(64, rcx, kept);
 }
 
 /** Pure: the unit with `zp_signal`, and what guest/signal/ keeps of the program's actions. */

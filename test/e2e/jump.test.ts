@@ -19,6 +19,13 @@ test.each([
   expect(jumps([program], variables)).toEqual(run([program]));
 });
 
+test("a moved instruction faults where it stood, and goes on from there", () => {
+  const program = fixture("moved-fault.c");
+  const native = run([program]);
+  expect(native).toMatchObject({ status: 0, stdout: expect.stringMatching(/^before: 1\n(.*\n)+behind: 110\n/m) });
+  expect(jumps([program])).toEqual(native);
+});
+
 test("all windows of the fixture but that which is none become jumps", () => {
   const log = join(scratch, "windows.audit");
   const program = fixture("windows.c");
