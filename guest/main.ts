@@ -33,6 +33,7 @@ export { on_unknown } from "./hook/landing";
 export { on_signal, on_signal_return } from "./signal/deliver";
 export { on_int80, on_int80_exit } from "./trap/int80";
 export { on_sigsys } from "./trap/sigsys";
+export { on_dispatch } from "./trap/user-dispatch";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_environ")

@@ -8,6 +8,7 @@
  * not "in": handlers that run meanwhile are hooked, on the program's stack.
  */
 import {
+  ACTION_NOOP,
   ACTION_RECORD,
   ACTION_SPECIAL,
   FRAME_CANCEL,
@@ -16,6 +17,7 @@ import {
   GAP_HOOK_REENTERED,
   HOOK_STACK_SIZE,
   VERDICT_CALL,
+  VERDICT_DISPATCH,
   VERDICT_HOOK,
 } from "../../src/image/layout";
 import { specialEnter } from "../hook/dispatch";
@@ -26,6 +28,7 @@ import { usesTrap } from "../rewrite/kinds";
 import { cstr } from "../std/cstr";
 import { rdfsbase, syscall6 } from "../std/raw";
 import { SYS_CLONE, SYS_CLONE3, SYS_FORK, SYS_GETTID, SYS_MMAP, SYS_MPROTECT } from "../std/sys";
+import { dispatching, isDispatched } from "../trap/user-dispatch";
 import { isHookCode, isLoaderCode, sharesLibrary } from "./load";
 import { onAlternateStack, prepareThread } from "./stack";
 
@@ -47,6 +50,7 @@ export function useFsBase(): void {
 export function on_hook_enter(f: Frame, action: u32): u32 {
   placeFrame(f);
   f.tsc = 0;
+  if (action & ACTION_NOOP && dispatching && !currentThread().hookIn && isDispatched(f)) return VERDICT_DISPATCH;
   if (usesTrap && action & ACTION_SPECIAL && isHookCode(f.ip)) return withoutHook(f, action);
   const thread = currentThread();
   if (readsFsBase && <usize>rdfsbase() != thread.fsBase && !isOurThread(thread)) return VERDICT_CALL;

@@ -115,6 +115,11 @@ export function setActions(): void {
   if (hook) setBuiltInHook(hook);
 }
 
+/** Adds to what every number has. */
+export function markAll(action: u32): void {
+  for (let nr: u64 = 0; nr <= <u64>ACTION_NUMBERS; nr++) mark(nr, action);
+}
+
 /** The C hook gets every number but rt_sigreturn, whose stack pointer is its argument. */
 export function actionsForHook(): void {
   for (let nr: u64 = 0; nr <= <u64>ACTION_NUMBERS; nr++) {
@@ -142,7 +147,7 @@ function setBuiltInHook(text: usize): void {
 
 function markNumber(text: usize, action: u32): void {
   if (load<u8>(text) == ASTERISK) {
-    for (let nr: u32 = 0; nr <= <u32>ACTION_NUMBERS; nr++) mark(nr, action);
+    markAll(action);
     return;
   }
   const nr = readDecimal(text);

@@ -6,6 +6,7 @@
 import {
   ACTION_CONSTANT,
   ACTION_HOOK,
+  ACTION_NOOP,
   ACTION_NUMBERS,
   ACTION_POINTERS,
   ACTION_RECORD,
@@ -16,6 +17,7 @@ import {
   GAP_X32,
   VERDICT_CALL,
   VERDICT_CALL_EXIT,
+  VERDICT_DISPATCH,
   VERDICT_HOOK,
   VERDICT_NOSTACK,
   VERDICT_RAW,
@@ -31,7 +33,6 @@ import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { advised, attached, changedPersonality, remapped } from "../process/text";
 import { currentThread, retireBlock } from "../process/thread";
-import { refuseRange } from "../process/user-dispatch";
 import { mappingsChanged } from "../record/memory";
 import { keepClock } from "../record/clock";
 import { recordEnter, recordExit, recordGap } from "../record/record";
@@ -42,6 +43,7 @@ import { dropStubs } from "../rewrite/stubs";
 import { changeAction } from "../signal/action";
 import { afterMask, beforeMask } from "../trap/mask";
 import { afterAlternateStack } from "../trap/start";
+import { dispatching, isDispatched, setDispatch } from "../trap/user-dispatch";
 import { syscall6 } from "../std/raw";
 import {
   EAGAIN,
@@ -84,6 +86,7 @@ const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
  * Short, and in need of no register to save.
  */
 export function on_enter(f: Frame, action: u32): u32 {
+  if (action & ACTION_NOOP && dispatching && isDispatched(f)) return VERDICT_DISPATCH;
   if (action & ACTION_HOOK) return on_hook_enter(f, action);
   if (action & WATCHED) return on_watched(f, action);
   f.result = 0;
@@ -190,7 +193,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
 /** Whether the call has been answered, and is not to be made. */
 function isAnswered(f: Frame, nr: u64): bool {
   if (nr == SYS_ARCH_PRCTL) return keepGs(f);
-  if (nr == SYS_PRCTL) return keepClock(f) || refuseRange(f);
+  if (nr == SYS_PRCTL) return keepClock(f) || setDispatch(f);
   if (nr == SYS_IO_URING_SETUP) return refuseRing(f);
   return keepOurs(f);
 }

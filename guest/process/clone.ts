@@ -285,6 +285,7 @@ function inChild(handover: Handover): void {
     forgetChunk(); // a signal handler may have taken one after all: it is the parent's
     thread.vforkDepth = 0;
     thread.ownHandlers = 0;
+    thread.dispatches = 0;
     freeOtherBlocks(thread);
   }
   armChild(flags);

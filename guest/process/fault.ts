@@ -10,7 +10,9 @@
  * signal frames is in use.
  */
 import { flagsOf, Landing, registerOf, stackOf } from "../hook/landing";
+import { usesTrap } from "../rewrite/kinds";
 import { call0, call1, call2, syscall6 } from "../std/raw";
+import { SIGSYS } from "../std/signals";
 import { failed, mapPages, SYS_GETPID, SYS_GETTID, SYS_RT_SIGPROCMASK } from "../std/sys";
 import { own } from "./own";
 import { currentThread } from "./thread";
@@ -35,7 +37,6 @@ const SIG_BLOCK: u64 = 0;
 const SIG_DFL: usize = 0;
 const SIG_IGN: usize = 1;
 const SIGSEGV: u64 = 11;
-const SIGSEGV_BIT: u64 = 1 << 10;
 const SEGV_MAPERR: u32 = 1;
 const SIGSET_SIZE: u64 = 8;
 
@@ -77,6 +78,7 @@ const FAULT_SIZE: usize = 32768;
 export const FAULT_ROOM: usize = 512;
 const STATE_AT: usize = 1024;
 // siginfo_t: si_signo, si_errno, si_code, si_addr.
+const INFO_SIZE: usize = 128;
 const SI_CODE: usize = 8;
 const SI_ADDR: usize = 16;
 
@@ -98,36 +100,48 @@ export function beginFault(): usize {
   return fault;
 }
 
-/** Never returns: the signal kills, or its handler goes on. */
+/** SIGSEGV of a fetch from `address`. Never returns: the signal kills, or its handler goes on. */
 export function raiseFault(fault: usize, landing: Landing, address: usize): void {
-  forceSignal(fault + UC_SIGMASK, fault + FAULT_ROOM);
-  saveContext(fault, landing);
-  store<u64>(fault, queueSignal(fault + FAULT_ROOM, address) ? address : NEVER_MAPPED + address, UC_RIP);
-  call1(zp_sigreturn(), fault);
-}
-
-/** As force_sig_fault of the kernel: where SIGSEGV is blocked or ignored it kills. */
-function forceSignal(mask: usize, action: usize): void {
-  const blocked = (load<u64>(mask) & SIGSEGV_BIT) != 0;
-  if (failed(syscall6(SYS_RT_SIGACTION, SIGSEGV, 0, action, SIGSET_SIZE, 0, 0))) return;
-  if (!blocked && load<usize>(action) != SIG_IGN) return;
-  store<u64>(mask, load<u64>(mask) & ~SIGSEGV_BIT);
-  store<usize>(action, SIG_DFL);
-  syscall6(SYS_RT_SIGACTION, SIGSEGV, action, 0, SIGSET_SIZE, 0, 0);
-}
-
-/** False when the kernel refuses (a seccomp filter). */
-function queueSignal(info: usize, address: usize): bool {
-  memory.fill(info, 0, 128);
+  const info = fault + FAULT_ROOM;
+  memory.fill(info, 0, INFO_SIZE);
   store<u32>(info, <u32>SIGSEGV);
   store<u32>(info, SEGV_MAPERR, SI_CODE);
   store<u64>(info, address, SI_ADDR);
-  const pid = syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0);
-  const tid = syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0);
-  return !failed(syscall6(SYS_RT_TGSIGQUEUEINFO, pid, tid, SIGSEGV, info, 0, 0));
+  raiseSignal(fault, landing, address, flagsOf(landing) | RESUME_FLAG);
+  store<u64>(fault, NEVER_MAPPED + address, UC_RIP);
+  call1(zp_sigreturn(), fault);
 }
 
-/** Everything but rip and the signal mask. */
+/**
+ * The signal whose siginfo lies at FAULT_ROOM, with the registers of the landing, at `ip`. Returns only when it cannot be queued
+ * (a seccomp filter): the context is ready then.
+ */
+export function raiseSignal(fault: usize, landing: Landing, ip: usize, flags: u64): bool {
+  const info = fault + FAULT_ROOM;
+  const signal = <u64>load<u32>(info);
+  if (!usesTrap || signal != <u64>SIGSYS) forceSignal(signal, fault + UC_SIGMASK, info + INFO_SIZE);
+  saveContext(fault, landing);
+  store<u64>(fault, flags, UC_EFLAGS);
+  store<u64>(fault, ip, UC_RIP);
+  const pid = syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0);
+  const tid = syscall6(SYS_GETTID, 0, 0, 0, 0, 0, 0);
+  if (failed(syscall6(SYS_RT_TGSIGQUEUEINFO, pid, tid, signal, info, 0, 0))) return false;
+  call1(zp_sigreturn(), fault);
+  return true;
+}
+
+/** As force_sig_fault of the kernel: where the signal is blocked or ignored it kills. `action`: room for one. */
+function forceSignal(signal: u64, mask: usize, action: usize): void {
+  const bit: u64 = 1 << (signal - 1);
+  const blocked = (load<u64>(mask) & bit) != 0;
+  if (failed(syscall6(SYS_RT_SIGACTION, signal, 0, action, SIGSET_SIZE, 0, 0))) return;
+  if (!blocked && load<usize>(action) != SIG_IGN) return;
+  store<u64>(mask, load<u64>(mask) & ~bit);
+  store<usize>(action, SIG_DFL);
+  syscall6(SYS_RT_SIGACTION, signal, action, 0, SIGSET_SIZE, 0, 0);
+}
+
+/** Everything but rip, the flags and the signal mask. */
 function saveContext(context: usize, landing: Landing): void {
   store<u64>(context, UC_ALL_FLAGS, UC_FLAGS);
   syscall6(SYS_SIGALTSTACK, 0, context + UC_STACK, 0, 0, 0, 0);
@@ -140,7 +154,6 @@ function saveContext(context: usize, landing: Landing): void {
   store<u64>(context, registerOf(landing, 6), UC_RSI);
   store<u64>(context, registerOf(landing, 7), UC_RDI);
   store<u64>(context, stackOf(landing), UC_RSP);
-  store<u64>(context, flagsOf(landing) | RESUME_FLAG, UC_EFLAGS);
   store<u64>(context, USER_SEGMENTS, UC_SEGMENTS);
   saveVectors(context + STATE_AT);
   store<usize>(context, context + STATE_AT, UC_FPSTATE);

@@ -66,6 +66,11 @@ export class ThreadBlock {
   /** The thread's signal mask, while all signals are blocked over a clone (holdsSignals is 1). */
   heldMask: u64;
   holdsSignals: u64;
+  /** Syscall User Dispatch of the program's own (../trap/user-dispatch.ts): mode, range, selector. */
+  dispatches: u64;
+  dispatchStart: u64;
+  dispatchLength: u64;
+  dispatchSelector: usize;
   // PAGES: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
 }
 const PAGES: usize = 256;
@@ -166,6 +171,7 @@ function clearBlock(block: ThreadBlock): usize {
   block.stackHigh = 0;
   block.ownHandlers = 0;
   block.holdsSignals = 0;
+  block.dispatches = 0;
   forgetPages(block);
   return changetype<usize>(block);
 }

@@ -7,14 +7,16 @@ import { auditTrap } from "../audit/sites";
 import { actionOf } from "../hook/actions";
 import { isHookCode } from "../foreign/load";
 import { currentThread } from "../process/thread";
+import { readable } from "../record/memory";
+import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { countTrap, isDeferred } from "../rewrite/deferred";
 import { syscall6 } from "../std/raw";
 import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
-import { UC_RIP } from "../std/signals";
+import { UC_RIP, UC_STACK } from "../std/signals";
+import { AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Info } from "./info";
 import { fromTrap } from "./int80";
-import { readable } from "../record/memory";
-import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { remember } from "./sites";
+import { HANDLER_STACK } from "./start";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_jump_entry")
@@ -26,23 +28,6 @@ declare function zp_cancel_entry(): usize;
 @external("symbol", "zp_foreign_call")
 declare function zp_foreign_call(): usize;
 
-/** siginfo_t of SIGSYS (asm-generic/siginfo.h). */
-// @ts-ignore: decorator
-@unmanaged
-class Info {
-  signal: i32;
-  /** Not 0: made up by ourselves. */
-  errno: i32;
-  code: i32;
-  padding: u32;
-  callAddress: usize;
-  number: i32;
-  arch: u32;
-}
-
-/** linux/audit.h */
-const AUDIT_ARCH_X86_64: u32 = 0xc000003e;
-const AUDIT_ARCH_I386: u32 = 0x40000003;
 const SIGSET_SIZE: u64 = 8;
 const defaultAction: usize = memory.data(32, 8);
 
@@ -52,7 +37,7 @@ export function on_sigsys(signal: u32, info: usize, context: usize, words: usize
   const trapped = told.code == <i32>SYS_USER_DISPATCH && !told.errno;
   if (trapped && told.arch == AUDIT_ARCH_X86_64) {
     const after = load<usize>(context, UC_RIP);
-    store<usize>(context, isHookCode(after - 1) ? hooksWay(<u64>told.number) : programsWay(after, <u32>told.number), UC_RIP);
+    store<usize>(context, isHookCode(after - 1) ? hooksWay(<u64>told.number) : programsWay(context, <u32>told.number), UC_RIP);
   } else if (trapped && told.arch == AUDIT_ARCH_I386) {
     fromTrap(context, words);
   } else {
@@ -70,11 +55,18 @@ function endsCancellationPoint(after: usize): bool {
   return readable(start, CANCELLATION_SIZE + 1) && isCancellationCode(start);
 }
 
-function programsWay(after: usize, number: u32): usize {
+function programsWay(context: usize, number: u32): usize {
+  const after = load<usize>(context, UC_RIP);
   const isCancellable = endsCancellationPoint(after);
-  if (isDeferred()) countTrap(after);
+  if (isDeferred() && hasRoom(context)) countTrap(after);
   else if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, number);
   return isCancellable ? zp_cancel_entry() : zp_jump_entry();
+}
+
+/** Whether all of the guest may be called: not at the end of an alternate stack, where one handler stands above another. */
+function hasRoom(context: usize): bool {
+  const low = load<usize>(context, UC_STACK);
+  return context - low >= load<usize>(context, UC_STACK + 16) || context - low >= HANDLER_STACK;
 }
 
 /** What a C hook calls itself is made as it is. Such sites are not remembered: each call comes here. */

@@ -32,7 +32,7 @@ const onlySigsys: usize = memory.data<u64>([1 << (SIGSYS - 1)]);
 /** Filled once, as any thread would fill it; then its SA_ONSTACK may go. */
 const kernelAction: usize = memory.data(32, 8);
 /** What the handler needs below the kernel's frame (a test compares). */
-const HANDLER_STACK: usize = 512;
+export const HANDLER_STACK: usize = 1280;
 /** Where the kernel does not tell: with AVX-512. */
 const MOST_FRAME: u64 = 4096;
 

@@ -2,6 +2,7 @@
 import { type CompiledGuest, compileGuest } from "../compiler/compile.ts";
 import type { ObjectFile } from "../compiler/object.ts";
 import { writeSharedObject } from "../elf/write.ts";
+import { dispatchStub } from "./dispatch-stub.ts";
 import { hookStub } from "./hook-stub.ts";
 import { int80Stub } from "./int80-stub.ts";
 import { landingStub } from "./landing.ts";
@@ -36,6 +37,7 @@ export async function buildLibrary(entry: string, root: string): Promise<Library
       hookStub(),
       int80Stub(),
       foreignStub(),
+      dispatchStub(),
       signalStub(),
       guestText,
       trapStub(),

@@ -45,6 +45,8 @@ export const VERDICT_RAW = 3;
 export const VERDICT_NOSTACK = 4;
 /** The C hook answers. FRAME_COOKIE is where its stack begins, FRAME_PLAN what LEVEL_CALL_SP will be. */
 export const VERDICT_HOOK = 5;
+/** Do not call: the program gets a SIGSYS that it has asked for itself (guest/trap/user-dispatch.ts). */
+export const VERDICT_DISPATCH = 6;
 
 // ── The thread block: one per thread, found through gs ───────────────────────────────────────────────────────────────
 /** Address of the block itself. */

@@ -58,6 +58,7 @@ import {
   HANDOVER_LOWERED,
   THREAD_RETURN,
   THREAD_STACK,
+  VERDICT_DISPATCH,
   VERDICT_HOOK,
   VERDICT_RAW,
   VERDICT_SKIP,
@@ -244,6 +245,8 @@ export function entryStub(): ObjectFile {
   a.jcc("e", raw);
   a.cmp(32, rax, VERDICT_HOOK);
   a.jcc("e", "zp_hook");
+  a.cmp(32, rax, VERDICT_DISPATCH);
+  a.jcc("e", "zp_dispatch");
   a.jmp(noStack);
 
   // VERDICT_RAW: the kernel returns here with the frame, which then keeps what is needed (guest/process/clone.ts), or in a

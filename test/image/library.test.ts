@@ -61,6 +61,6 @@ describe("libzpoline.so", () => {
     const { bytes, guest } = await buildLibrary(`${root}guest/main.ts`, root);
     expect(Buffer.compare(bytes, file)).toBe(0);
     const handler = guest.entries.find(({ name }) => name === "on_sigsys")!;
-    expect(handler.maxStack).toBeLessThan(512 - 128); // HANDLER_STACK in guest/trap/start.ts, and what zp_sigsys pushes
+    expect(handler.maxStack).toBeLessThan(1280 - 128); // HANDLER_STACK in guest/trap/start.ts, and what zp_sigsys pushes
   });
 });

@@ -12,6 +12,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { RETURN_ADDRESS } from "../../src/compiler/object.ts";
+import { dispatchStub } from "../../src/image/dispatch-stub.ts";
 import { hookStub } from "../../src/image/hook-stub.ts";
 import { landingStub } from "../../src/image/landing.ts";
 import { FRAME_IP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
@@ -19,6 +20,7 @@ import { entryStub } from "../../src/image/stubs.ts";
 
 const hooks = {
   code: [
+    "on_dispatch",
     "on_enter",
     "on_enter_any",
     "on_exit",
@@ -33,7 +35,7 @@ const hooks = {
   ].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
   data: [],
 };
-const image = link([entryStub(), landingStub(), hookStub(), hooks], { base: 0x10000 });
+const image = link([entryStub(), landingStub(), dispatchStub(), hookStub(), hooks], { base: 0x10000 });
 const address = (name: string): number => image.symbols.get(name)!.address;
 
 const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);

@@ -9,19 +9,10 @@ sameAsNatively([
   { name: "a seccomp filter: kill", source: "seccomp.c", args: () => ["kill"] },
   { name: "a seccomp filter: trap", source: "seccomp.c", args: () => ["trap"] },
   { name: "Syscall User Dispatch", source: "dispatch.c" },
+  { name: "Syscall User Dispatch: what prctl takes, what the signal tells, where it holds", source: "user-dispatch.c" },
   { name: "the time stamp counter forbidden", source: "timestamps.c" },
   { name: "setuid, then calls; chroot", source: "privileges.c" },
 ]);
-
-describe("Syscall User Dispatch with a range of addresses is refused, and the program goes on", () => {
-  const program = fixture("dispatch-range.c");
-  const native = run([program]).stdout;
-
-  test.each(MODES)("$name", (mode) => {
-    const { stdout, status } = mode.run([program]);
-    expect({ stdout, status }).toEqual({ stdout: native.replace(/^on: 0$/m, "on: -22"), status: 0 });
-  });
-});
 
 describe("the gs base, which is ours: a program may not have it", () => {
   const expected = run([fixture("segments.c")])
