@@ -27,7 +27,7 @@ import { addEntry, Entry, PlanList } from "./list";
 import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
 import { BATCH_SIZE, closeRange, closeText, openRange, openText, PatchBatch } from "./patch";
-import { noteText } from "./texts";
+import { noteText, touchesText } from "./texts";
 import { Plan, planPatch } from "./plan";
 import { beginSearch, nextSite, Site, VERDICT_NOT } from "./sites";
 
@@ -106,6 +106,8 @@ function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
     const mapping = mappingAt(maps, i);
     if (mapping.end <= low || mapping.start >= high) continue;
     if (!(mapping.protection & PROT_EXEC) || !isForeign(mapping)) continue;
+    // It may have been executable before, too.
+    const mayRun = !fresh && !alone && touchesText(mapping.start, mapping.end);
     noteText(mapping.start, mapping.end);
     if (isExcluded(mapping.name, <usize>mapping.nameLength)) {
       if (!usesTrap) recordGap(GAP_EXCLUDED, mapping.start, mapping.name, <u32>mapping.nameLength);
@@ -113,7 +115,7 @@ function rewriteRange(list: usize, low: usize, high: usize, fresh: bool): void {
     }
     if (mayChange(mapping)) reportJit(mapping.start, mapping.name, <u32>mapping.nameLength);
     if (failed(work) || !(mapping.protection & PROT_READ)) reportSite(mapping, 0);
-    else rewriteMapping(maps, i, text, low, high, fresh, <usize>work);
+    else rewriteMapping(maps, i, text, low, high, fresh, mayRun, <usize>work);
   }
   closeText(text);
   if (!failed(work)) {
@@ -169,6 +171,7 @@ function rewriteMapping(
   low: usize,
   high: usize,
   fresh: bool,
+  mayRun: bool,
   work: usize,
 ): void {
   const mapping = mappingAt(maps, index);
@@ -184,7 +187,7 @@ function rewriteMapping(
   const cacheable = fresh && mapping.inode != 0 && start == mapping.start && end == mapping.end;
   const cached = cacheable && loadPlans(cache, list, mapping, bounds);
   if (!cached) {
-    search(list, start, end, !fresh, work);
+    search(list, start, end, mayRun, work);
     if (cacheable) storePlans(cache, list, mapping);
   }
   if (list.count > list.most || end - start > <usize>u32.MAX_VALUE) {
@@ -197,7 +200,7 @@ function rewriteMapping(
     // A text that is writable anyway must stay so.
     const opens = alone && list.count >= WORTH_OPENING && !(mapping.protection & PROT_WRITE);
     if (opens) openRange(batch, start, end);
-    applyList(list, batch, start, end, !fresh, changetype<Insn>(work + SCRATCH_AT));
+    applyList(list, batch, start, end, mayRun, changetype<Insn>(work + SCRATCH_AT));
     closeRange(batch, start, end);
   }
   settle(list, mapping, start, end, cached);

@@ -26,6 +26,12 @@ test("a moved instruction faults where it stood, and goes on from there", () => 
   expect(jumps([program])).toEqual(native);
 });
 
+test("code that threads are running is changed where one aligned word is enough, and else left", () => {
+  const { stdout, status } = jumps([fixture("retext.c")], ["ZPOLINE_HOOK=constant:110"]);
+  const answered = ["aligned, answered by the hook: 200", "crossing, answered by the hook: 0"];
+  expect({ stdout, status }).toEqual({ stdout: `${["wrong answers: 0", ...answered].join("\n")}\n`, status: 0 });
+});
+
 test("all windows of the fixture but that which is none become jumps", () => {
   const log = join(scratch, "windows.audit");
   const program = fixture("windows.c");
