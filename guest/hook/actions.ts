@@ -16,6 +16,7 @@ import { recorded } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, usesZero } from "../rewrite/kinds";
 import { readDecimal, startsWith } from "../std/bytes";
+import { MASK_CALL_COUNT, MASK_CALLS } from "../signal/mask";
 import { cstr } from "../std/cstr";
 import {
   SYS_BRK,
@@ -38,7 +39,6 @@ import {
   SYS_SECCOMP,
   SYS_ARCH_PRCTL,
   SYS_RT_SIGACTION,
-  SYS_RT_SIGPROCMASK,
   SYS_RT_SIGRETURN,
   SYS_SHMAT,
   SYS_SHMDT,
@@ -100,7 +100,7 @@ export function setActions(): void {
   mark(<u64>ACTION_NUMBERS, ACTION_SPECIAL);
   if (usesTrap) {
     mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
-    mark(SYS_RT_SIGPROCMASK, ACTION_SPECIAL);
+    for (let i: u32 = 0; i < MASK_CALL_COUNT; i++) mark(unchecked(MASK_CALLS[i]), ACTION_SPECIAL);
     mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
   }
   if (usesZero) {

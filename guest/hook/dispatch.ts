@@ -33,15 +33,18 @@ import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
 import { advised, attached, changedPersonality, remapped } from "../process/text";
 import { currentThread, retireBlock } from "../process/thread";
-import { mappingsChanged } from "../record/memory";
+import { mappingsChanged, readable } from "../record/memory";
 import { keepClock } from "../record/clock";
 import { recordEnter, recordExit, recordGap } from "../record/record";
 import { releaseChunk } from "../record/ring";
 import { forgetSites } from "../rewrite/known";
+import { usesTrap } from "../rewrite/kinds";
 import { mappedExecutable } from "../rewrite/rewrite";
 import { dropStubs } from "../rewrite/stubs";
 import { changeAction } from "../signal/action";
-import { afterMask, beforeMask } from "../trap/mask";
+import { afterMaskCall, beforeMaskCall, takesMask } from "../signal/mask";
+import { leaveHandler } from "../signal/sigsys";
+import { UC_SIGMASK } from "../std/signals";
 import { afterAlternateStack } from "../trap/start";
 import { dispatching, isDispatched, setDispatch } from "../trap/user-dispatch";
 import { syscall6 } from "../std/raw";
@@ -67,7 +70,6 @@ import {
   SYS_PKEY_MPROTECT,
   SYS_PRCTL,
   SYS_RT_SIGACTION,
-  SYS_RT_SIGPROCMASK,
   SYS_RT_SIGRETURN,
   SYS_SECCOMP,
   SYS_SHMAT,
@@ -149,7 +151,10 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
-  if (nr == SYS_RT_SIGRETURN) return VERDICT_NOSTACK;
+  if (nr == SYS_RT_SIGRETURN) {
+    if (usesTrap && readable(f.sp + UC_SIGMASK, 8)) leaveHandler(f.sp);
+    return VERDICT_NOSTACK;
+  }
   if (nr == SYS_RT_SIGACTION) {
     changeAction(f);
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
@@ -178,10 +183,6 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     beforeFilter(f);
     return VERDICT_CALL_EXIT;
   }
-  if (nr == SYS_RT_SIGPROCMASK) {
-    beforeMask(f);
-    return VERDICT_CALL_EXIT;
-  }
   if (nr == SYS_MUNMAP && unmapsOwnStack(f)) {
     mappingsChanged();
     leaveStack(f);
@@ -195,6 +196,7 @@ function isAnswered(f: Frame, nr: u64): bool {
   if (nr == SYS_ARCH_PRCTL) return keepGs(f);
   if (nr == SYS_PRCTL) return keepClock(f) || setDispatch(f);
   if (nr == SYS_IO_URING_SETUP) return refuseRing(f);
+  if (takesMask(nr)) return beforeMaskCall(f, nr);
   return keepOurs(f);
 }
 
@@ -214,8 +216,8 @@ export function specialExit(f: Frame): void {
     afterFilter(f);
     return;
   }
-  if (nr == SYS_RT_SIGPROCMASK) {
-    afterMask(f);
+  if (takesMask(nr)) {
+    afterMaskCall(f, nr);
     return;
   }
   if (nr == SYS_SIGALTSTACK) {

@@ -20,6 +20,7 @@ import { recordChild } from "../record/record";
 import { forgetChunk, releaseChunk, ring } from "../record/ring";
 import { rewriteNow } from "../rewrite/deferred";
 import { usesTrap } from "../rewrite/kinds";
+import { dropPending } from "../signal/sigsys";
 import { armChild } from "../trap/start";
 import { syscall6 } from "../std/raw";
 import { SIG_SETMASK, SIGSET_SIZE } from "../std/signals";
@@ -122,6 +123,7 @@ function blockFor(flags: u64, stack: usize): usize {
   const block = sharesMemory ? allocateBlock() : 0;
   if (block && flags & CLONE_VFORK) lendBlock(changetype<ThreadBlock>(block));
   if (block && stack) setStack(changetype<ThreadBlock>(block), stack);
+  if (block) changetype<ThreadBlock>(block).blocksSigsys = currentThread().blocksSigsys;
   return block;
 }
 
@@ -286,6 +288,7 @@ function inChild(handover: Handover): void {
     thread.vforkDepth = 0;
     thread.ownHandlers = 0;
     thread.dispatches = 0;
+    dropPending();
     freeOtherBlocks(thread);
   }
   armChild(flags);

@@ -9,6 +9,7 @@ import { recordGap } from "../record/record";
 import { isStrict } from "../record/strict";
 import { usesZero } from "../rewrite/kinds";
 import { copyString, startsWith, stringLength, writeDecimal } from "../std/bytes";
+import { afterExecSigsys, beforeExecSigsys } from "../signal/sigsys";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import { AT_FDCWD, failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
@@ -33,6 +34,7 @@ const SLOTS: usize = <usize>OURS + 2;
 
 /** Replaces the environment argument by a copy with ours in it; the original is kept in the frame's cookie. */
 export function beforeExec(f: Frame): void {
+  beforeExecSigsys();
   f.cookie = environmentArgument(f);
   const variables = <usize>f.cookie;
   const count = countVariables(variables);
@@ -118,6 +120,7 @@ function pathLength(f: Frame): u32 {
 
 /** The call came back: it failed. */
 export function afterExec(f: Frame): void {
+  afterExecSigsys();
   setEnvironmentArgument(f, f.cookie);
   dropExecPages(currentThread());
 }

@@ -71,10 +71,22 @@ export class ThreadBlock {
   dispatchStart: u64;
   dispatchLength: u64;
   dispatchSelector: usize;
+  // SIGSYS of the program under the trap (../signal/sigsys.ts).
+  /** 1: blocked. */
+  blocksSigsys: u32;
+  /** While a call has a mask of its own: 1 + what blocksSigsys was before; else 0. */
+  swappedSigsys: u32;
+  /** 1: in rt_sigtimedwait for it. */
+  awaitsSigsys: u32;
+  /** 1: one is pending, with pendingInfo. */
+  pendingSigsys: u32;
   // PAGES: KNOWN_PAGES page addresses, then VFORK_DEPTH entries.
 }
 const PAGES: usize = 256;
 const VFORKS: usize = PAGES + KNOWN_PAGES * 8;
+
+/** The siginfo_t of a pending SIGSYS, and memory for two actions, of which a handler of SIGSYS uses the second. */
+const SIGNALS: usize = VFORKS + VFORK_DEPTH * 64;
 
 /** A parent in vfork: everything it needs again that its child may overwrite on their stack. */
 // @ts-ignore: decorator
@@ -105,6 +117,25 @@ export function knownPageSlot(block: ThreadBlock, page: usize): usize {
 
 export function forgetPages(block: ThreadBlock): void {
   memory.fill(changetype<usize>(block) + PAGES, 0, KNOWN_PAGES * 8);
+}
+
+// @ts-ignore: decorator
+@inline
+export function pendingInfo(block: ThreadBlock): usize {
+  return changetype<usize>(block) + SIGNALS;
+}
+
+// @ts-ignore: decorator
+@inline
+export function signalScratch(block: ThreadBlock): usize {
+  return changetype<usize>(block) + SIGNALS + 128;
+}
+
+/** The block in use that follows in the list of all; the first for 0, and 0 at its end. */
+export function nextThread(after: usize): usize {
+  let p = after ? changetype<ThreadBlock>(after).next : <usize>atomic.load<u64>(blockList());
+  while (p && changetype<ThreadBlock>(p).state != BLOCK_USED) p = changetype<ThreadBlock>(p).next;
+  return p;
 }
 
 /** Takes a block whose thread is gone, or maps new ones. Address 0 when memory is out. Any thread may call this. */
@@ -172,6 +203,10 @@ function clearBlock(block: ThreadBlock): usize {
   block.ownHandlers = 0;
   block.holdsSignals = 0;
   block.dispatches = 0;
+  block.blocksSigsys = 0;
+  block.swappedSigsys = 0;
+  block.awaitsSigsys = 0;
+  block.pendingSigsys = 0;
   forgetPages(block);
   return changetype<usize>(block);
 }

@@ -14,9 +14,10 @@ import { readable } from "../record/memory";
 import { syscall6 } from "../std/raw";
 import { noteHandler } from "../rewrite/deferred";
 import { usesTrap } from "../rewrite/kinds";
-import { Action, bitOf, SIG_IGN, SIGNALS, SIGSET_SIZE, SIGSYS } from "../std/signals";
-import { failed, mapPages, SYS_RT_SIGACTION } from "../std/sys";
+import { Action, SIG_IGN, SIGNALS, SIGSET_SIZE, SIGSYS, SIGSYS_BIT } from "../std/signals";
+import { ENOMEM, failed, mapPages, SYS_RT_SIGACTION } from "../std/sys";
 import { intern, Interned, isInterned, linkChunk } from "./interned";
+import { isTrapAction, setSigsys } from "./sigsys";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_signal")
@@ -33,28 +34,26 @@ export function changeAction(f: Frame): void {
   const signal = <u32>f.a0;
   let action = <usize>f.a1;
   const old = <usize>f.a2;
-  if (usesTrap && signal == SIGSYS) {
-    noteHandler();
-    if (old && readable(old, offsetof<Action>())) memory.fill(old, 0, offsetof<Action>());
-    f.result = 0;
-    return;
-  }
   if (action && f.a3 == SIGSET_SIZE && readable(action, offsetof<Action>())) {
     memory.copy(scratchOf(f), action, offsetof<Action>());
     action = scratchOf(f);
-    throughTrampoline(signal, changetype<Action>(action));
+    if (!throughTrampoline(signal, changetype<Action>(action))) {
+      f.result = -ENOMEM;
+      return;
+    }
   }
   const result = syscall6(SYS_RT_SIGACTION, f.a0, action, old, f.a3, 0, 0);
   if (result == 0 && old) tellAction(signal, changetype<Action>(old));
   f.result = result;
 }
 
-/** Without memory the kernel gets the program's own handler. */
-function throughTrampoline(signal: u32, action: Action): void {
-  if (action.handler <= SIG_IGN || signal >= SIGNALS) return;
+/** Without memory the kernel gets the program's own handler; but false for SIGSYS, which is the trap's. */
+function throughTrampoline(signal: u32, action: Action): bool {
+  if (usesTrap && signal == SIGSYS) return setSigsys(action);
+  if (action.handler <= SIG_IGN || signal >= SIGNALS) return true;
   const flags = action.flags;
   const mask = action.mask;
-  const hidden: u64 = usesTrap ? bitOf(SIGSYS) : 0;
+  const hidden: u64 = usesTrap ? SIGSYS_BIT : 0;
   action.flags = 0; // the kernel keeps them, and the mask but for that of SIGSYS
   action.mask = mask & hidden;
   const interned = internAction(action);
@@ -62,15 +61,16 @@ function throughTrampoline(signal: u32, action: Action): void {
   action.mask = mask & ~hidden;
   if (!interned) {
     noteHandler();
-    return;
+    return true;
   }
   if (!currentThread().ownHandlers) store<usize>(lastAction(signal), interned);
   action.handler = zp_signal();
   action.restorer = interned;
+  return true;
 }
 
 /** 0 when there is no memory. */
-function internAction(action: Action): usize {
+export function internAction(action: Action): usize {
   const interned = intern(zp_interned(), action);
   if (interned) return interned;
   const pages = mapPages(INTERNED_SIZE);
@@ -93,6 +93,10 @@ export function lastActionOf(signal: u32): usize {
 
 /** What the kernel has told of an action becomes what the program has set. A handler that was reset leaves its restorer. */
 function tellAction(signal: u32, told: Action): void {
+  if (usesTrap && isTrapAction(told)) {
+    memory.copy(changetype<usize>(told), told.restorer + offsetof<Interned>("handler"), offsetof<Action>());
+    return;
+  }
   const calls = told.handler == zp_signal();
   if (isInterned(zp_interned(), told.restorer)) {
     const interned = changetype<Interned>(told.restorer);

@@ -20,6 +20,7 @@ export {
   UC_RSP,
   UC_SEGMENTS,
   UC_SIGMASK,
+  UC_SIZE,
   UC_STACK,
 } from "../../src/compiler/ucontext";
 
@@ -29,6 +30,8 @@ export const SIGBUS: u32 = 7;
 export const SIGFPE: u32 = 8;
 export const SIGSEGV: u32 = 11;
 export const SIGSYS: u32 = 31;
+/** In a sigset_t. */
+export const SIGSYS_BIT: u64 = 1 << 30;
 /** Greater than any signal: they count from 1. */
 export const SIGNALS: u32 = 65;
 
@@ -39,6 +42,8 @@ export const SIG_IGN: usize = 1;
 export const SA_SIGINFO: u64 = 4;
 export const SA_RESTORER: u64 = 0x04000000;
 export const SA_ONSTACK: u64 = 0x08000000;
+export const SA_RESTART: u64 = 0x10000000;
+export const SA_NODEFER: u64 = 0x40000000;
 export const SA_RESETHAND: u64 = 0x80000000;
 
 /** Bytes of a sigset_t of the kernel, which all calls with one want to be told. */
@@ -59,8 +64,12 @@ export class Action {
   mask: u64;
 }
 
-// siginfo_t: si_signo and si_errno come first.
+// siginfo_t: si_signo comes first.
+export const SIGINFO_SIZE: usize = 128;
+export const SI_ERRNO: usize = 4;
 export const SI_CODE: usize = 8;
+/** si_code of a SIGSYS by which a seccomp filter answers a call. */
+export const SYS_SECCOMP: u32 = 1;
 /** Of a signal that was sent. */
 export const SI_PID: usize = 16;
 /** Of a fault. */
@@ -78,10 +87,3 @@ export class AlternateStack {
   size: usize;
 }
 export const SS_DISABLE: u32 = 2;
-
-/** The bit of a signal in a sigset_t. */
-// @ts-ignore: decorator
-@inline
-export function bitOf(signal: u32): u64 {
-  return <u64>1 << (signal - 1);
-}

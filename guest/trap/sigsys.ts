@@ -2,16 +2,14 @@
  * What `zp_sigsys` (src/image/trap-stub.ts) does not do itself. Who runs this: any thread, in the handler of SIGSYS, all
  * signals blocked, on whatever stack the kernel has chosen; everything it needs is in the signal frame.
  */
-import { ACTION_SPECIAL, SIGSYS, SYS_USER_DISPATCH } from "../../src/image/layout";
+import { ACTION_SPECIAL, SYS_USER_DISPATCH } from "../../src/image/layout";
 import { auditTrap } from "../audit/sites";
 import { actionOf } from "../hook/actions";
 import { isHookCode } from "../foreign/load";
-import { currentThread } from "../process/thread";
+import { programSigsys } from "../signal/sigsys";
 import { readable } from "../record/memory";
 import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { countTrap, isDeferred } from "../rewrite/deferred";
-import { syscall6 } from "../std/raw";
-import { SYS_GETPID, SYS_RT_SIGACTION, SYS_TGKILL } from "../std/sys";
 import { UC_RIP, UC_STACK } from "../std/signals";
 import { AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Info } from "./info";
 import { fromTrap } from "./int80";
@@ -28,11 +26,9 @@ declare function zp_cancel_entry(): usize;
 @external("symbol", "zp_foreign_call")
 declare function zp_foreign_call(): usize;
 
-const SIGSET_SIZE: u64 = 8;
-const defaultAction: usize = memory.data(32, 8);
 
-/** Answers 0, or the handler of the program that is to run in our place. `words`: INT80_SIZE bytes below the signal frame. */
-export function on_sigsys(signal: u32, info: usize, context: usize, words: usize): usize {
+/** Whether the program's handler is to be called in our place. `words`: INT80_SIZE bytes below the signal frame. */
+export function on_sigsys(signal: u32, info: usize, context: usize, words: usize): bool {
   const told = changetype<Info>(info);
   const trapped = told.code == <i32>SYS_USER_DISPATCH && !told.errno;
   if (trapped && told.arch == AUDIT_ARCH_X86_64) {
@@ -41,9 +37,9 @@ export function on_sigsys(signal: u32, info: usize, context: usize, words: usize
   } else if (trapped && told.arch == AUDIT_ARCH_I386) {
     fromTrap(context, words);
   } else {
-    die();
+    return programSigsys(info, context);
   }
-  return 0;
+  return false;
 }
 
 /** In the table of sites: `zp_sigsys` is not to know this address. */
@@ -72,10 +68,4 @@ function hasRoom(context: usize): bool {
 /** What a C hook calls itself is made as it is. Such sites are not remembered: each call comes here. */
 function hooksWay(number: u64): usize {
   return actionOf(<u32>number) & ACTION_SPECIAL ? zp_jump_entry() : zp_foreign_call();
-}
-
-/** As without us: SIGSYS kills who has no handler for it. It is blocked until this handler returns. */
-function die(): void {
-  syscall6(SYS_RT_SIGACTION, SIGSYS, defaultAction, 0, SIGSET_SIZE, 0, 0);
-  syscall6(SYS_TGKILL, syscall6(SYS_GETPID, 0, 0, 0, 0, 0, 0), currentThread().tid, SIGSYS, 0, 0, 0);
 }

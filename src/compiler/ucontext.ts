@@ -25,3 +25,5 @@ export const UC_EFLAGS = 176;
 export const UC_SEGMENTS = 184;
 export const UC_FPSTATE = 224;
 export const UC_SIGMASK = 296;
+/** Its size; in a signal frame siginfo_t follows. */
+export const UC_SIZE = 304;

@@ -10,7 +10,7 @@
  */
 import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import { UC_RIP } from "../compiler/ucontext.ts";
-import { Assembler, indexed, mem, r8, r11, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
+import { Assembler, indexed, mem, r8, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
 import { RARE_FLAGS } from "./flags.ts";
 import { beginFrame, outsideFrame, StubAssembler } from "./frame.ts";
 import { INT80_SIZE, SIGSYS, SYS_USER_DISPATCH, TRAP_CACHE } from "./layout.ts";
@@ -57,7 +57,7 @@ function handler(): CodeUnit {
   a.context(0);
   a.jmp("zp_trap_return");
 
-  // The answer of on_sigsys is the handler of the program that gets the signal, in our place; or 0. It may use the words of
+  // on_sigsys says whether the program's handler gets the signal, in our place. It may use the words of
   // a call by `int $0x80`, which stay untouched until the context that it changes is the thread's.
   a.bind(slow);
   const pushed = [rdi, rsi, rdx] as const;
@@ -82,13 +82,13 @@ function handler(): CodeUnit {
     a.pop(register);
   });
   a.context(8);
-  a.test(64, rax, rax);
+  a.test(8, rax, rax);
   a.jcc("e", answered);
-  a.mov(64, r11, rax);
-  a.xor(32, rax, rax);
-  a.jmp(r11);
+  a.jmp("zp_signal");
   a.bind(answered);
-  a.op("ret");
+  a.lea(64, rsp, mem(rsp, 8));
+  a.context(0);
+  a.jmp("zp_trap_return");
   return a.finish("zp_trap_stub", { align: 64 });
 }
 

@@ -4,7 +4,7 @@ import { link } from "../../src/compiler/link.ts";
 import { trapStub } from "../../src/image/trap-stub.ts";
 
 const others = {
-  code: ["on_sigsys", "zp_jump_entry"].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
+  code: ["on_sigsys", "zp_jump_entry", "zp_signal"].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
   data: [],
 };
 const stub = trapStub();

@@ -13,6 +13,8 @@ sameAsNatively([
     flags: ["-no-pie"],
     except: [{ watcher: "C hook", because: "flags of the signals of a crash are told as the kernel has them" }],
   },
+  { name: "SIGSYS in every mask, pending, and handed on", source: "sigsys-mask.c" },
+  { name: "SIGSYS of a seccomp filter of the program's own", source: "seccomp-trap.c" },
   { name: "a handler sees the call that it has interrupted, and may change it", source: "shown.c" },
   { name: "EINTR, SA_RESTART, registers in the handler", source: "interrupted.c" },
   { name: "the same with musl", source: "interrupted.c", compiler: "musl-gcc" },
