@@ -6,7 +6,7 @@
  * Until then one thread runs: a child of vfork has a parent that waits, but it rewrites nothing. So nobody is inside of what is
  * rewritten but for whom a signal has interrupted. As long as no handler has run there is no such; afterwards only what is
  * safe at any instruction is rewritten, and what is left goes on to trap. The only other address that is gone back to is
- * that behind the call at hand.
+ * that behind the call at hand; one that has just trapped goes on in the stub of its site instead.
  *
  * Who runs this: the only thread, in the handler of SIGSYS or at a hooked call. A child of fork has a copy.
  */
@@ -16,6 +16,7 @@ import { syscall6 } from "../std/raw";
 import { SYS_RT_SIGPROCMASK } from "../std/sys";
 import { usesTrap } from "./kinds";
 import { rewriteAll, rewriteLate } from "./rewrite";
+import { wayOf } from "./stubs";
 import { JUMP_SIZE, WINDOW_ONE } from "./window";
 
 // @ts-ignore: decorator
@@ -55,14 +56,21 @@ export function deferMapped(mapped: bool): void {
   if (!mapped) written = true;
 }
 
-/** A call has trapped that goes on at `after`. */
-export function countTrap(after: usize): void {
-  if (isLent(currentThread())) return;
-  if (left > 1) left--;
-  else rewriteNow(after);
+/**
+ * The call of `site` has trapped, and has not been made. Answers 0, or where in the site's stub it goes on, because it may not
+ * be able to come back behind the site any more.
+ */
+export function countTrap(site: usize): usize {
+  if (isLent(currentThread())) return 0;
+  if (left > 1) {
+    left--;
+    return 0;
+  }
+  rewriteNow(0);
+  return wayOf(site);
 }
 
-/** Rewrites what was put off. The call at hand goes on at `after`. */
+/** Rewrites what was put off. The call at hand, if there is one, goes on at `after`: it stays possible. */
 export function rewriteNow(after: usize): void {
   if (!left) return;
   syscall6(SYS_RT_SIGPROCMASK, SIG_SETMASK, masks, masks + 8, SIGSET_SIZE, 0, 0);

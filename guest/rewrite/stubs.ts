@@ -200,17 +200,23 @@ const JUMP: u8 = 0xe9;
 
 /** Whether a jump to the stub of `site` stands before it. */
 export function isJumpPatched(site: usize): bool {
+  return wayOf(site) != 0;
+}
+
+/** Where the stub of `site` is when it has done what stands before the site; 0 when no jump leads to one. */
+export function wayOf(site: usize): usize {
   const count = areaCount();
   for (let i: u32 = 0; i < count; i++) {
     const area = areaAt(i);
     if (atomic.load<u32>(stateOf(area)) != AREA_DONE || site < area.low || site >= area.high) continue;
     const index = lastRow(area, <u32>(site - area.origin), 0);
     if (!hasRow(changetype<usize>(area), index, site)) continue;
-    const at = site - beforeOf(rowAt(area, index));
+    const before = <usize>beforeOf(rowAt(area, index));
+    const at = site - before;
     const target = at + JUMP_SIZE + <isize>load<i32>(at, 1);
-    if (load<u8>(at) == JUMP && target == stubOfRow(area, index)) return true;
+    if (load<u8>(at) == JUMP && target == stubOfRow(area, index)) return target + before;
   }
-  return false;
+  return 0;
 }
 
 /**

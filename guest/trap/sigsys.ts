@@ -26,6 +26,8 @@ declare function zp_cancel_entry(): usize;
 @external("symbol", "zp_foreign_call")
 declare function zp_foreign_call(): usize;
 
+/** Bytes of `syscall`. */
+const SYSCALL_SIZE: usize = 2;
 
 /** Whether the program's handler is to be called in our place. `words`: INT80_SIZE bytes below the signal frame. */
 export function on_sigsys(signal: u32, info: usize, context: usize, words: usize): bool {
@@ -54,8 +56,12 @@ function endsCancellationPoint(after: usize): bool {
 function programsWay(context: usize, number: u32): usize {
   const after = load<usize>(context, UC_RIP);
   const isCancellable = endsCancellationPoint(after);
-  if (isDeferred() && hasRoom(context)) countTrap(after);
-  else if (remember(isCancellable ? after | NOT_FAST : after)) auditTrap(after, number);
+  if (isDeferred() && hasRoom(context)) {
+    const way = countTrap(after - SYSCALL_SIZE);
+    if (way) return way;
+  } else if (remember(isCancellable ? after | NOT_FAST : after)) {
+    auditTrap(after, number);
+  }
   return isCancellable ? zp_cancel_entry() : zp_jump_entry();
 }
 

@@ -17,6 +17,7 @@ const said = (stdout: string) => ({ stdout, stderr: "", status: 0, signal: null 
 describe("under jump+trap code is rewritten", () => {
   const rows = [
     ["calls", "0 2", "after many calls"],
+    ["behind", "0 1", "also around the very call that comes when it is time"],
     ["thread", "0 1", "before a thread runs"],
     ["seccomp", "0 1", "before a filter of system calls"],
     ["vfork", "0 0", "not by a child that shares memory"],
