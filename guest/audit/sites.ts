@@ -8,6 +8,8 @@ import {
   WHY_ANY_NUMBER_NO_ROOM,
   WHY_CANCELLATION,
   WHY_NO_WINDOW,
+  WHY_NO_WINDOW_BRANCHES,
+  WHY_NO_WINDOW_CODE,
   WHY_RED_ZONE,
   WHY_RED_ZONE_NO_ROOM,
   WHY_SIGRETURN,
@@ -39,6 +41,10 @@ function planReason(entry: Entry): usize {
       return cstr("sigreturn");
     case <u32>WHY_NO_WINDOW:
       return cstr("no-window");
+    case <u32>WHY_NO_WINDOW_BRANCHES:
+      return cstr("no-window-branches");
+    case <u32>WHY_NO_WINDOW_CODE:
+      return cstr("no-window-code");
     default:
       return doubt(entry.doubt);
   }

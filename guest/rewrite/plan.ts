@@ -9,7 +9,7 @@ import { decode } from "./decode";
 import { Insn, MAP_ONE } from "./insn";
 import { RED_ZONE_YES } from "./redzone";
 import { judge, Search, Site, VERDICT_SITE } from "./sites";
-import { clearWindow, findWindow, Window } from "./window";
+import { clearWindow, findWindow, knowsBranches, Window } from "./window";
 
 /** Left as it is. */
 export const PATCH_NONE: u8 = 0;
@@ -36,8 +36,13 @@ export const WHY_ANY_NUMBER_NO_ROOM: u8 = 6;
 export const WHY_CANCELLATION: u8 = 7;
 /** Debuggers and unwinders know by the very bytes that a signal handler returns here (isSigreturn). */
 export const WHY_SIGRETURN: u8 = 8;
-/** There is no window for a jump, which would be the usual patch. */
+// There is no window for a jump, which would be the usual patch:
+/** What stands around cannot make room. */
 export const WHY_NO_WINDOW: u8 = 9;
+/** It could, but not all that leads there is known. */
+export const WHY_NO_WINDOW_BRANCHES: u8 = 10;
+/** The instructions before are not known. */
+export const WHY_NO_WINDOW_CODE: u8 = 11;
 
 // @ts-ignore: decorator
 @unmanaged
@@ -69,7 +74,8 @@ export function planPatch(plan: Plan, search: Search, site: Site, prefersJump: b
     return;
   } else if (prefersJump) {
     if (isSigreturn(search, site)) plan.why = WHY_SIGRETURN;
-    else planJump(plan, search, site, mayRun, WHY_USUAL, WHY_NO_WINDOW);
+    else if (findWindow(plan, search, site, mayRun)) plan.patch = PATCH_JUMP;
+    else plan.why = lack(search, site);
   } else {
     planZero(plan, search, site, mayRun);
   }
@@ -113,6 +119,12 @@ function planZero(plan: Plan, search: Search, site: Site, mayRun: bool): void {
  */
 function takesCall(site: Site): bool {
   return site.verdict == VERDICT_SITE && !site.sysenter && site.redZone != RED_ZONE_YES;
+}
+
+/** Why there is no window. */
+function lack(search: Search, site: Site): u8 {
+  if (!site.end) return WHY_NO_WINDOW_CODE;
+  return knowsBranches(search) ? WHY_NO_WINDOW : WHY_NO_WINDOW_BRANCHES;
 }
 
 /** A jump where there is a window; else all stays as it is planned already. */

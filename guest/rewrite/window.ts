@@ -124,7 +124,7 @@ function severalBefore(search: Search, site: Site, count: u32): usize {
 }
 
 /** Whether all that leads to an instruction of the function is known, but for calls and what comes from other functions. */
-function knowsBranches(search: Search): bool {
+export function knowsBranches(search: Search): bool {
   const flow = search.flow;
   return search.whole && !flow.indirect && !flow.lost && !flow.broken && !flow.overlapping;
 }

@@ -15,7 +15,8 @@ type Constant =
   | `VERDICT_${"SITE" | "NOT" | "UNSURE"}`
   | `REASON_${"NO_BOUNDARY" | "UNREACHED" | "OVERLAP" | "PREFIX" | "DATA"}`
   | `WHY_${"USUAL" | "UNSURE" | "SYSENTER" | "RED_ZONE" | "RED_ZONE_NO_ROOM"}`
-  | `WHY_${"ANY_NUMBER" | "ANY_NUMBER_NO_ROOM" | "CANCELLATION" | "SIGRETURN" | "NO_WINDOW"}`;
+  | `WHY_${"ANY_NUMBER" | "ANY_NUMBER_NO_ROOM" | "CANCELLATION" | "SIGRETURN"}`
+  | `WHY_NO_WINDOW${"" | "_BRANCHES" | "_CODE"}`;
 
 /** What guest/scan.ts exports; its comments say what each does. Addresses come back as signed numbers. */
 export type ScanModule = Readonly<Record<Constant, { readonly value: number }>> & {

@@ -36,7 +36,7 @@ export function textReport(file: string, scan: FileScan): string {
     site.patch,
     site.number === undefined ? "-" : callName(site.number),
     site.function === undefined ? "-" : `${site.function.name}+0x${site.function.offset.toString(16)}`,
-    site.code.map(codeText).join("; ") + reasonText(site),
+    lineText(site.code) + reasonText(site),
   ]);
   const { sites, zero, jump, left, unsure, falsePairs } = summarise(scan);
   const maybe = unsure > 0 ? `, ${unsure} unsure` : "";
@@ -62,7 +62,7 @@ function siteObject(site: ScannedSite): object {
     address: site.address,
     function: site.function?.name ?? null,
     offset: site.function?.offset ?? null,
-    code: site.code.map(({ bytes, text }) => ({ bytes: hex(bytes, ""), text: text ?? null })),
+    code: site.code.map(({ bytes, text, moved }) => ({ bytes: hex(bytes, ""), text: text ?? null, moved })),
     number: site.number ?? null,
     name: site.number === undefined ? null : callName(site.number),
     certain: site.certain,
@@ -70,6 +70,14 @@ function siteObject(site: ScannedSite): object {
     window: site.window ?? null,
     reason: site.reason ?? null,
   };
+}
+
+/** What the window of a jump holds stands in brackets. */
+function lineText(code: readonly Instruction[]): string {
+  const first = code.findIndex(({ moved }) => moved);
+  const last = code.findLastIndex(({ moved }) => moved);
+  const text = (insn: Instruction, i: number) => `${i === first ? "[" : ""}${codeText(insn)}${i === last ? "]" : ""}`;
+  return code.map(text).join("; ");
 }
 
 function codeText({ bytes, text }: Instruction): string {

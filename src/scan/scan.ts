@@ -11,10 +11,18 @@ export type Patch = "zero" | "jump" | "none";
 /** Which patch is the usual one. */
 export type Usual = "zero" | "jump";
 
+/** Bytes before and behind a site that the stub of a jump holds. */
+export interface Window {
+  readonly before: number;
+  readonly after: number;
+}
+
 export interface Instruction {
   readonly bytes: Uint8Array;
   /** Of instructions that have to do with the call. */
   readonly text: string | undefined;
+  /** Part of the window of a jump. */
+  readonly moved: boolean;
 }
 
 export interface ScannedSite {
@@ -22,15 +30,15 @@ export interface ScannedSite {
   readonly address: number;
   /** By name, or by the address where it starts ("0x1234"); undefined when neither is known. */
   readonly function: NamedAddress | undefined;
-  /** Up to two instructions before the site, and the site. */
+  /** Up to two instructions before the site, the site, and all of its window. */
   readonly code: readonly Instruction[];
   /** Where the instruction before sets rax to a constant. */
   readonly number: number | undefined;
   /** Whether it is known to be an instruction. */
   readonly certain: boolean;
   readonly patch: Patch;
-  /** Of a jump: the bytes before and behind the site that its stub holds. */
-  readonly window: { readonly before: number; readonly after: number } | undefined;
+  /** Of a jump. */
+  readonly window: Window | undefined;
   /** Why not the usual patch, or why not something better; undefined for the usual site. */
   readonly reason: Reason | undefined;
 }
@@ -120,14 +128,15 @@ function describe(placed: Placed, index: number, textStart: number, names: Funct
   const start = guest.functionOf(index) === 0 ? undefined : inFile(guest.functionOf(index));
   const number = guest.numberOf(index);
   const patch = patchOf(guest, index);
+  const window = patch === "jump" ? { before: guest.beforeOf(index), after: guest.afterOf(index) } : undefined;
   return {
     address,
     function: names.at(address) ?? (start === undefined ? undefined : unnamed(start, address)),
-    code: codeAt(placed, decodeFrom(start, textStart, address), address),
+    code: codeAt(placed, decodeFrom(start, textStart, address), address, window),
     number: number < 0 ? undefined : number,
     certain: guest.verdictOf(index) === guest.VERDICT_SITE.value,
     patch,
-    window: patch === "jump" ? { before: guest.beforeOf(index), after: guest.afterOf(index) } : undefined,
+    window,
     reason: reasonOf(guest, index),
   };
 }
@@ -145,22 +154,36 @@ function unnamed(start: number, address: number): NamedAddress {
   return { name: `0x${start.toString(16)}`, offset: address - start };
 }
 
-/** The instructions before `address`, decoded one after the other from `from` on, and the two bytes there. */
-function codeAt(placed: Placed, from: number, address: number): Instruction[] {
-  const { guest, layout, base } = placed;
-  const end = address + 2;
-  const at = (place: number) => base + (place - layout.low);
-  let before: Instruction[] = [];
-  let place = from;
-  while (place < address) {
-    const length = guest.lengthAt(at(place), at(end));
-    before = length === 0 ? [] : [...before, instruction(placed, place, length)].slice(-BEFORE);
-    place += length || 1;
-  }
-  return [...(place === address ? before : []), instruction(placed, address, 2)];
+/** Instructions before the site at `address`, decoded one after the other from `from` on, the site, and its window. */
+function codeAt(placed: Placed, from: number, address: number, window: Window | undefined): Instruction[] {
+  const moved = window !== undefined;
+  const start = address - (window?.before ?? 0);
+  const inWindow = decodeLine(placed, start, address, true);
+  const before = decodeLine(placed, from, start, false);
+  return [
+    ...before.slice(Math.max(before.length + Math.min(inWindow.length - BEFORE, 0), 0)),
+    ...inWindow,
+    instruction(placed, address, 2, moved),
+    ...decodeLine(placed, address + 2, address + 2 + (window?.after ?? 0), true),
+  ];
 }
 
-function instruction(placed: Placed, address: number, length: number): Instruction {
+/** The instructions from `from` up to `end`, as far as they reach it in a line; the last one may be cut off. */
+function decodeLine(placed: Placed, from: number, end: number, moved: boolean): Instruction[] {
+  const { guest, layout, base } = placed;
+  const at = (place: number) => base + (place - layout.low);
+  let line: Instruction[] = [];
+  for (let place = from; place < end; ) {
+    const length = guest.lengthAt(at(place), at(end));
+    if (length > 0) line.push(instruction(placed, place, length, moved));
+    else if (moved) return [...line, instruction(placed, place, end - place, moved)];
+    else line = [];
+    place += length || 1;
+  }
+  return line;
+}
+
+function instruction(placed: Placed, address: number, length: number, moved: boolean): Instruction {
   const bytes = bytesAt(placed, address, length).slice();
-  return { bytes, text: instructionText(bytes) };
+  return { bytes, text: instructionText(bytes), moved };
 }

@@ -4,7 +4,10 @@ import { codeRanges, type MappedElf } from "../helpers/mapped-elf.ts";
 
 // As in guest/rewrite/plan.ts, window.ts and list.ts.
 export const PATCHES = ["none", "zero", "jump"];
-const WHYS = ["", "unsure", "sysenter", "red zone", "", "any number", "", "cancellation", "sigreturn", "no window"];
+const WHYS = [
+  ...["", "unsure", "sysenter", "red zone", "", "any number", "", "cancellation", "sigreturn"],
+  ...["no window", "unknown branches", "unknown code"],
+];
 const WINDOW_ONE = 1;
 
 export interface Planned {

@@ -152,18 +152,18 @@ describe("a small file", () => {
     const { stdout } = zpoline("scan", "--json", file);
     const [, entry = ""] = /Entry point address: +(0x\w+)/.exec(run("readelf", ["-h", file]).stdout) ?? [];
     const start = Number(entry);
-    const site = { bytes: "0f05", text: "syscall" };
+    const code = (bytes: string, text: string | null, moved = false) => ({ bytes, text, moved });
     expect(JSON.parse(stdout)).toEqual({
       ...{ file, sites: 2, zero: 1, jump: 1, left: 0, unsure: 0, falsePairs: 1 },
       list: [
         {
           ...{ address: start + 7, function: "_start", offset: 7, number: 60, name: "exit" },
-          code: [{ bytes: "31ff", text: "xor %edi,%edi" }, { bytes: "b83c000000", text: "mov $0x3c,%eax" }, site],
+          code: [code("31ff", "xor %edi,%edi"), code("b83c000000", "mov $0x3c,%eax"), code("0f05", "syscall")],
           ...{ certain: true, patch: "zero", window: null, reason: null },
         },
         {
           ...{ address: start + 18, function: "any", offset: 8, number: null, name: null },
-          code: [{ bytes: "4889f8", text: "mov %rdi,%rax" }, { bytes: "4c8b4c2408", text: null }, site],
+          code: [code("4889f8", "mov %rdi,%rax"), code("4c8b4c2408", null, true), code("0f05", "syscall", true)],
           ...{ certain: true, patch: "jump", window: { before: 5, after: 0 }, reason: "any-number" },
         },
       ],
@@ -176,10 +176,28 @@ describe("a small file", () => {
     expect(stdout.replaceAll(/0x40\w+/g, "ADDRESS")).toBe(
       `${path.join(tmp, "tiny")}:
   ADDRESS  zero  exit  _start+0x7  31 ff xor %edi,%edi; b8 3c 00 00 00 mov $0x3c,%eax; 0f 05 syscall
-  ADDRESS  jump  -     any+0x8     48 89 f8 mov %rdi,%rax; 4c 8b 4c 24 08; 0f 05 syscall  # any number
+  ADDRESS  jump  -     any+0x8     48 89 f8 mov %rdi,%rax; [4c 8b 4c 24 08; 0f 05 syscall]  # any number
   2 sites: 1 zero, 1 jump, 0 left; 1 false pair
 `,
     );
+  });
+
+  test("--patch jump: windows in brackets, and why there is none", () => {
+    const body = `.type f, @function\nf: .cfi_startproc
+      1: xor %edi, %edi; syscall; cmp $-4096, %rax; ja 1b
+      mov $15, %eax; syscall
+      mov $1, %edi; mov %rsi, %rax; syscall
+      2: syscall; jmp 2b
+      .cfi_endproc\n.size f, .-f\n`;
+    const file = assemble("windows", `.globl _start\n_start: ${body}`);
+    const { stdout } = zpoline("scan", "--patch", "jump", file);
+    expect(stdout.replaceAll(/0x40\w+/g, "ADDRESS")).toBe(`${file}:
+  ADDRESS  jump  -             f+0x2   31 ff xor %edi,%edi; [0f 05 syscall; 48 3d 00 f0 ff ff]
+  ADDRESS  none  rt_sigreturn  f+0x11  77 f4; b8 0f 00 00 00 mov $0xf,%eax; 0f 05 syscall  # how signal handlers return
+  ADDRESS  jump  -             f+0x1b  [bf 01 00 00 00 mov $0x1,%edi; 48 89 f0 mov %rsi,%rax; 0f 05 syscall]
+  ADDRESS  none  -             f+0x1d  48 89 f0 mov %rsi,%rax; 0f 05 syscall; 0f 05 syscall  # no room for a jump
+  4 sites: 0 zero, 2 jump, 2 left; 0 false pairs
+`);
   });
 
   test("sysenter is left", () => {
