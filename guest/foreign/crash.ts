@@ -18,58 +18,49 @@ import { freeMaps, mappingAt, Maps, readMaps } from "../rewrite/maps";
 import { sameString, stringLength, writeDecimal, writeHex } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { say } from "../std/log";
+import { actionInFrame } from "../signal/action";
+import { Interned } from "../signal/interned";
 import { syscall6 } from "../std/raw";
-import { SYS_TGKILL, writeAll } from "../std/sys";
 import {
-  actionOfProgram,
   SA_RESETHAND,
-  setDefault,
-  SIG_DFL,
+  SI_ADDR,
+  SI_CODE,
+  SI_PID,
+  SI_TKILL,
   SIG_IGN,
   SIGABRT,
   SIGBUS,
   SIGFPE,
   SIGILL,
   SIGSEGV,
-  watch,
-} from "./signals";
+  UC_RIP,
+  UC_RSP,
+} from "../std/signals";
+import { SYS_TGKILL, writeAll } from "../std/sys";
+import { setDefault, watch } from "./signals";
 
 // @ts-ignore: decorator
 @external("symbol", "zp_hook_abandon")
 declare function zp_hook_abandon(): usize;
 
-// siginfo_t (sigaction(2)) and ucontext_t (sys/ucontext.h).
-const SI_CODE: usize = 8;
-const SI_PID: usize = 16;
-const SI_ADDR: usize = 16;
-const SI_TKILL: i32 = -6;
-const UC_RSP: usize = 160;
-const UC_RIP: usize = 168;
 const DIGITS: usize = memory.data(32, 8);
 const STDERR: i64 = 2;
 
-/**
- * Answers the address of the program's handler, to be called as the kernel has called us; or 0: go on where the signal
- * came.
- */
-export function on_fault(signal: u32, info: usize, context: usize): usize {
+/** Whether the program's handler is to be called as the kernel has called us; else it goes on where the signal came. */
+export function on_fault(signal: u32, info: usize, context: usize): bool {
   const thread = currentThread();
   const code = <i32>load<u32>(info, SI_CODE);
   if (isCrashOfHook(thread, signal, code, info, load<usize>(context, UC_RSP))) {
     crashed(thread, signal, info, context);
-    return 0;
+    return false;
   }
-  const action = actionOfProgram(signal);
-  const handler = action.handler;
-  if (handler > SIG_IGN) {
-    if (action.flags & SA_RESETHAND) {
-      action.handler = SIG_DFL;
-      watch(signal);
-    }
-    return handler;
+  const action = actionInFrame(context, signal);
+  if (action && changetype<Interned>(action).handler > SIG_IGN) {
+    if (changetype<Interned>(action).flags & SA_RESETHAND) watch(signal);
+    return true;
   }
   die(thread, signal, code);
-  return 0;
+  return false;
 }
 
 /** As the kernel would have it: a fault comes again as soon as we return, any other signal is sent again. */

@@ -29,11 +29,10 @@ import {
   SYS_CLONE,
   SYS_CLONE3,
   SYS_MUNMAP,
-  SYS_RT_SIGACTION,
   SYS_SIGALTSTACK,
   SYS_VFORK,
 } from "../std/sys";
-import { setAction, setAlternateStack } from "./signals";
+import { setAlternateStack } from "./signals";
 
 /** The frame of the call that the hook was called for. */
 // @ts-ignore: decorator
@@ -48,7 +47,6 @@ export function on_next(f: Frame): u32 {
   const action = actionOf(<u32>nr);
   if (action & ACTION_POINTERS && mayReadPageZero(f) && answerPageZero(f, 0)) return VERDICT_SKIP;
   if (!(action & ACTION_SPECIAL)) return VERDICT_CALL;
-  if (nr == SYS_RT_SIGACTION) return setAction(f);
   if (nr == SYS_SIGALTSTACK) return setAlternateStack(f);
   if (clones(nr) && sharesStack(f) && !currentThread().hookCallSp) {
     // The child would write over the stack that the hook is on: it gets a copy of the memory instead.

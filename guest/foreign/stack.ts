@@ -6,6 +6,7 @@ import { HOOK_ALTERNATE_SIZE, HOOK_STACK_SIZE } from "../../src/image/layout";
 import { own } from "../process/own";
 import { ThreadBlock } from "../process/thread";
 import { call0, syscall6 } from "../std/raw";
+import { AlternateStack, SS_DISABLE } from "../std/signals";
 import {
   failed,
   MAP_ANONYMOUS,
@@ -21,17 +22,6 @@ import {
 } from "../std/sys";
 
 const GUARD: usize = 4096;
-
-/** stack_t (sigaltstack(2)). */
-// @ts-ignore: decorator
-@unmanaged
-export class AlternateStack {
-  address: usize;
-  flags: u32;
-  unused: u32;
-  size: usize;
-}
-export const SS_DISABLE: u32 = 2;
 
 /** `__ctype_init` of the hook's own libc, or 0. */
 let ctypeInit: usize = 0;
@@ -84,9 +74,19 @@ export function isOurAlternateStack(thread: ThreadBlock, stack: AlternateStack):
 function readAlternateStack(thread: ThreadBlock): void {
   const stack = changetype<AlternateStack>(thread.hookTop + HOOK_ALTERNATE_SIZE - offsetof<AlternateStack>());
   if (syscall6(SYS_SIGALTSTACK, 0, changetype<usize>(stack), 0, 0, 0, 0) < 0) return;
-  if (stack.flags & SS_DISABLE || isOurAlternateStack(thread, stack)) return;
+  if (isOurAlternateStack(thread, stack)) return;
+  if (stack.flags & SS_DISABLE) {
+    thread.acceptsNoStack = acceptsNone(stack) ? 1 : 0;
+    return;
+  }
   thread.alternateLow = stack.address;
   thread.alternateSize = stack.size;
+}
+
+/** Whether the kernel takes a stack_t of zeros for what a thread without an alternate stack has already. It changes nothing. */
+function acceptsNone(stack: AlternateStack): bool {
+  memory.fill(changetype<usize>(stack), 0, offsetof<AlternateStack>());
+  return syscall6(SYS_SIGALTSTACK, changetype<usize>(stack), 0, 0, 0, 0, 0) == 0;
 }
 
 /** The alternate stack's own memory serves as the argument: nothing runs on it now. */

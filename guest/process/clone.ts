@@ -25,7 +25,6 @@ import { armChild } from "../trap/start";
 import { syscall6 } from "../std/raw";
 import { SIG_SETMASK, SIGSET_SIZE } from "../std/signals";
 import {
-  CLONE_SIGHAND,
   CLONE_VFORK,
   CLONE_VM,
   SYS_CLONE,
@@ -280,13 +279,11 @@ function inChild(handover: Handover): void {
   if (handover.block) {
     const block = changetype<ThreadBlock>(handover.block);
     adoptBlock(block);
-    block.ownHandlers = flags & CLONE_SIGHAND ? 0 : 1;
   } else {
     const thread = currentThread();
     refreshIdentity(thread);
     forgetChunk(); // a signal handler may have taken one after all: it is the parent's
     thread.vforkDepth = 0;
-    thread.ownHandlers = 0;
     thread.dispatches = 0;
     dropPending();
     freeOtherBlocks(thread);

@@ -12,8 +12,34 @@
 import { flagsOf, Landing, registerOf, stackOf } from "../hook/landing";
 import { usesTrap } from "../rewrite/kinds";
 import { call0, call1, call2, syscall6 } from "../std/raw";
-import { SIGSYS } from "../std/signals";
-import { failed, mapPages, SYS_GETPID, SYS_GETTID, SYS_RT_SIGPROCMASK } from "../std/sys";
+import {
+  SEGV_MAPERR,
+  SI_ADDR,
+  SI_CODE,
+  SIG_BLOCK,
+  SIG_DFL,
+  SIG_IGN,
+  SIGSEGV,
+  SIGSET_SIZE,
+  SIGSYS,
+  UC_EFLAGS,
+  UC_FLAGS,
+  UC_FPSTATE,
+  UC_R8,
+  UC_RAX,
+  UC_RBP,
+  UC_RBX,
+  UC_RCX,
+  UC_RDI,
+  UC_RDX,
+  UC_RIP,
+  UC_RSI,
+  UC_RSP,
+  UC_SEGMENTS,
+  UC_SIGMASK,
+  UC_STACK,
+} from "../std/signals";
+import { failed, mapPages, SYS_GETPID, SYS_GETTID, SYS_RT_SIGACTION, SYS_RT_SIGPROCMASK, SYS_RT_TGSIGQUEUEINFO, SYS_SIGALTSTACK } from "../std/sys";
 import { own } from "./own";
 import { currentThread } from "./thread";
 
@@ -30,33 +56,6 @@ declare function zp_state_end(): usize;
 @external("symbol", "zp_save_state")
 declare function zp_save_state(): usize;
 
-const SYS_RT_SIGACTION: u64 = 13;
-const SYS_SIGALTSTACK: u64 = 131;
-const SYS_RT_TGSIGQUEUEINFO: u64 = 297;
-const SIG_BLOCK: u64 = 0;
-const SIG_DFL: usize = 0;
-const SIG_IGN: usize = 1;
-const SIGSEGV: u64 = 11;
-const SEGV_MAPERR: u32 = 1;
-const SIGSET_SIZE: u64 = 8;
-
-// struct ucontext and struct sigcontext (asm/ucontext.h, asm/sigcontext.h).
-const UC_FLAGS: usize = 0;
-const UC_STACK: usize = 16;
-const UC_R8: usize = 40;
-const UC_RDI: usize = 104;
-const UC_RSI: usize = 112;
-const UC_RBP: usize = 120;
-const UC_RBX: usize = 128;
-const UC_RDX: usize = 136;
-const UC_RAX: usize = 144;
-const UC_RCX: usize = 152;
-const UC_RSP: usize = 160;
-const UC_RIP: usize = 168;
-const UC_EFLAGS: usize = 176;
-const UC_SEGMENTS: usize = 184;
-const UC_FPSTATE: usize = 224;
-const UC_SIGMASK: usize = 296;
 /** UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS. */
 const UC_ALL_FLAGS: u64 = 7;
 /** cs 0x33, ss 0x2b: user code and data (asm/segment.h). */
@@ -79,8 +78,6 @@ export const FAULT_ROOM: usize = 512;
 const STATE_AT: usize = 1024;
 // siginfo_t: si_signo, si_errno, si_code, si_addr.
 const INFO_SIZE: usize = 128;
-const SI_CODE: usize = 8;
-const SI_ADDR: usize = 16;
 
 /** Fetching here faults: the last page of user space is never mapped (TASK_SIZE_MAX, asm/page_64_types.h). */
 const NEVER_MAPPED: usize = 0x0000_7fff_ffff_f000;

@@ -57,12 +57,12 @@ export class ThreadBlock {
   /** The program's own alternate signal stack; size 0 when it has none. */
   alternateLow: usize;
   alternateSize: usize;
+  /** 1: the kernel took a stack_t of zeros for that, before it got ours. */
+  acceptsNoStack: u64;
   /** End of the stack that the thread was given at its creation, as far as it is known. */
   stackHigh: usize;
   /** Pages of a made-up fault (fault.ts), kept for the next; 0 before the first. */
   faultPages: usize;
-  /** Its signal handlers are its own although its memory is its parent's: child of vfork, or of clone without CLONE_SIGHAND. */
-  ownHandlers: u32;
   /** The thread's signal mask, while all signals are blocked over a clone (holdsSignals is 1). */
   heldMask: u64;
   holdsSignals: u64;
@@ -200,7 +200,6 @@ function clearBlock(block: ThreadBlock): usize {
   block.fsBase = 0;
   block.alternateSize = 0;
   block.stackHigh = 0;
-  block.ownHandlers = 0;
   block.holdsSignals = 0;
   block.dispatches = 0;
   block.blocksSigsys = 0;

@@ -9,13 +9,13 @@
 import { INTERNED_SIZE } from "../../src/image/layout";
 import { Frame, scratchOf } from "../hook/frame";
 import { own } from "../process/own";
-import { currentThread } from "../process/thread";
 import { readable } from "../record/memory";
 import { syscall6 } from "../std/raw";
 import { noteHandler } from "../rewrite/deferred";
 import { usesTrap } from "../rewrite/kinds";
 import { Action, SIG_IGN, SIGNALS, SIGSET_SIZE, SIGSYS, SIGSYS_BIT } from "../std/signals";
 import { ENOMEM, failed, mapPages, SYS_RT_SIGACTION } from "../std/sys";
+import { isWatchAction, isWatched, watchAction } from "../foreign/signals";
 import { intern, Interned, isInterned, linkChunk } from "./interned";
 import { isTrapAction, setSigsys } from "./sigsys";
 
@@ -50,6 +50,10 @@ export function changeAction(f: Frame): void {
 /** Without memory the kernel gets the program's own handler; but false for SIGSYS, which is the trap's. */
 function throughTrampoline(signal: u32, action: Action): bool {
   if (usesTrap && signal == SIGSYS) return setSigsys(action);
+  if (isWatched(signal) && watchAction(action)) {
+    if (isWatchAction(action)) store<usize>(lastAction(signal), action.restorer);
+    return true;
+  }
   if (action.handler <= SIG_IGN || signal >= SIGNALS) return true;
   const flags = action.flags;
   const mask = action.mask;
@@ -63,14 +67,32 @@ function throughTrampoline(signal: u32, action: Action): bool {
     noteHandler();
     return true;
   }
-  if (!currentThread().ownHandlers) store<usize>(lastAction(signal), interned);
+  store<usize>(lastAction(signal), interned);
   action.handler = zp_signal();
   action.restorer = interned;
   return true;
 }
 
+/** Of what the kernel keeps of sa_flags (UAPI_SA_FLAGS, linux/signal_types.h). */
+const KNOWN_FLAGS: u64 = 0xdc000807;
+/** SIGKILL and SIGSTOP, which are in no mask. */
+const UNBLOCKABLE: u64 = (1 << 8) | (1 << 18);
+
+/** An action that the kernel gets another one for: as it would tell it. 0 when there is no memory. */
+export function internWhole(action: Action): usize {
+  action.flags &= KNOWN_FLAGS;
+  action.mask &= ~UNBLOCKABLE;
+  return internAction(action);
+}
+
+/** The program's action in the signal frame whose context is at `context`, or 0. */
+export function actionInFrame(context: usize, signal: u32): usize {
+  const restorer = load<usize>(context - 8);
+  return isInterned(zp_interned(), restorer) ? restorer : lastActionOf(signal);
+}
+
 /** 0 when there is no memory. */
-export function internAction(action: Action): usize {
+function internAction(action: Action): usize {
   const interned = intern(zp_interned(), action);
   if (interned) return interned;
   const pages = mapPages(INTERNED_SIZE);
@@ -93,17 +115,13 @@ export function lastActionOf(signal: u32): usize {
 
 /** What the kernel has told of an action becomes what the program has set. A handler that was reset leaves its restorer. */
 function tellAction(signal: u32, told: Action): void {
-  if (usesTrap && isTrapAction(told)) {
-    memory.copy(changetype<usize>(told), told.restorer + offsetof<Interned>("handler"), offsetof<Action>());
-    return;
-  }
-  const calls = told.handler == zp_signal();
-  if (isInterned(zp_interned(), told.restorer)) {
-    const interned = changetype<Interned>(told.restorer);
-    if (calls) told.handler = interned.handler;
-    told.restorer = interned.restorer;
-    told.mask |= interned.mask;
-  } else if (calls && lastActionOf(signal)) {
-    told.handler = changetype<Interned>(lastActionOf(signal)).handler;
-  }
+  const whole = isTrapAction(told) || isWatchAction(told);
+  const calls = whole || told.handler == zp_signal();
+  const entry = isInterned(zp_interned(), told.restorer) ? told.restorer : calls ? lastActionOf(signal) : 0;
+  if (!entry) return;
+  const interned = changetype<Interned>(entry);
+  if (calls) told.handler = interned.handler;
+  if (whole) told.flags = interned.flags;
+  told.mask = whole ? interned.mask : told.mask | interned.mask;
+  told.restorer = interned.restorer;
 }

@@ -35,7 +35,7 @@ import {
   UC_SIGMASK,
 } from "../std/signals";
 import { SYS_RT_SIGACTION, SYS_RT_SIGPROCMASK, SYS_RT_TGSIGQUEUEINFO, SYS_TGKILL } from "../std/sys";
-import { internAction } from "./action";
+import { internWhole } from "./action";
 import { Interned } from "./interned";
 
 // @ts-ignore: decorator
@@ -44,11 +44,6 @@ declare function zp_sigsys(): usize;
 // @ts-ignore: decorator
 @external("symbol", "zp_every_signal")
 declare function zp_every_signal(): usize;
-
-/** Of what the kernel keeps of sa_flags (UAPI_SA_FLAGS, linux/signal_types.h). */
-const KNOWN_FLAGS: u64 = 0xdc000807;
-/** SIGKILL and SIGSTOP, which are in no mask. */
-const UNBLOCKABLE: u64 = (1 << 8) | (1 << 18);
 
 /** Only SIGSYS. */
 const onlySigsys: usize = memory.data<u64>([SIGSYS_BIT]);
@@ -75,9 +70,7 @@ let roomOnStacks: bool = true;
 
 /** What the program's action becomes in the kernel; false when there is no memory. `action` is changed. */
 export function setSigsys(action: Action): bool {
-  action.flags &= KNOWN_FLAGS;
-  action.mask &= ~UNBLOCKABLE;
-  const interned = internAction(action);
+  const interned = internWhole(action);
   if (!interned) return false;
   kernelAction(action, interned);
   return true;

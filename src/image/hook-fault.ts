@@ -1,31 +1,30 @@
-import { r11, rax, rdi, rdx, rsi } from "../compiler/x64.ts";
-import { STACK_POINTER, type StubAssembler } from "./frame.ts";
-
-/** rt_sigreturn */
-const SIGRETURN = 15;
+import type { CodeUnit } from "../compiler/object.ts";
+import { Assembler, mem, rax, rdi, rdx, rsi, rsp } from "../compiler/x64.ts";
 
 /**
- * The handler of the signals that a crash of a C hook causes (crash.ts): the kernel has called it as the program's own handler would be,
- * and that goes on with exactly this, if on_fault names it.
+ * The handler of the signals that a crash of a C hook causes (crash.ts). As in `zp_signal`, rsp points to an interned action,
+ * behind which the context lies. The program's handler gets the signal by `zp_signal`, if on_fault says so.
  */
-export function fault(a: StubAssembler): void {
+export function faultUnit(): CodeUnit {
+  const a = new Assembler();
   const answered = a.label();
-  a.mark("zp_fault");
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-  for (const register of [rdi, rsi, rdx]) a.push(register);
-  a.unwind({ reg: STACK_POINTER, offset: 32 }, []);
+  const pushed = [rdi, rsi, rdx];
+  a.context(8);
+  pushed.forEach((register, i) => {
+    a.push(register);
+    a.context(16 + 8 * i);
+  });
   a.call("on_fault");
-  for (const register of [rdx, rsi, rdi]) a.pop(register);
-  a.unwind({ reg: STACK_POINTER, offset: 8 }, []);
-  a.test(64, rax, rax);
+  pushed.toReversed().forEach((register, i) => {
+    a.pop(register);
+    a.context(24 - 8 * i);
+  });
+  a.test(8, rax, rax);
   a.jcc("e", answered);
-  a.mov(64, r11, rax);
-  a.xor(32, rax, rax);
-  a.jmp(r11);
+  a.jmp("zp_signal");
   a.bind(answered);
-  a.op("ret");
-
-  a.mark("zp_restorer");
-  a.mov(32, rax, SIGRETURN);
-  a.op("syscall");
+  a.lea(64, rsp, mem(rsp, 8));
+  a.context(0);
+  a.jmp("zp_trap_return");
+  return a.finish("zp_fault", { align: 16 });
 }

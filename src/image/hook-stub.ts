@@ -26,7 +26,7 @@ import {
   StubAssembler,
   slot,
 } from "./frame.ts";
-import { fault } from "./hook-fault.ts";
+import { faultUnit } from "./hook-fault.ts";
 import { next } from "./hook-next.ts";
 import {
   FRAME_ARGS,
@@ -218,11 +218,10 @@ export function hookStub(): ObjectFile {
   abandon(a);
   next(a);
   vectorsLeave(a);
-  fault(a);
   a.placeRare();
   const code = a.finish("zp_hook_stub", { align: 64 });
   return {
-    code: [code, vectorsKept(), cpuLevel()],
+    code: [code, faultUnit(), vectorsKept(), cpuLevel()],
     data: [
       a.calls("zp_hook_calls", code.name),
       // Filled in by the dynamic loader with the addresses of libc's functions, or 0.

@@ -46,6 +46,12 @@ test("a hook answers, makes other calls, makes several for one", () => {
   expect(status).toBe(0);
 });
 
+test("a hook may take the action of a signal with its own C library, and put it back", () => {
+  const program = fixture("hooks/borrowed.c");
+  const { stdout, stderr, status } = hooked(hook("borrows"), [program]);
+  expect([stdout, stderr, status]).toEqual([run([program]).stdout, "", 0]);
+});
+
 test("hook_entry sees the registers of the program", () => {
   const { stdout, status } = hooked(hook("registers_seen"), [fixture("hooks/registers_told.c")]);
   expect(lines(stdout)).toHaveLength(19);

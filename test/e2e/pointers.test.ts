@@ -20,8 +20,8 @@ const DANGEROUS = new Set(
 );
 
 const VALUES = ["0", "1", "8", "4095"];
-/** Arguments by whose value answers differ: see docs/limits.md; and a C hook has an alternate stack of its own. */
-const KNOWN: Readonly<Record<string, string>> = { futex: "timeout", sigaltstack: "old_ss" };
+/** Arguments by whose value answers differ: see docs/limits.md. */
+const KNOWN: Readonly<Record<string, string>> = { futex: "timeout" };
 
 /** Values of arguments that are no pointers, by name or shape. */
 const SIZES =

@@ -7,12 +7,7 @@ sameAsNatively([
   { name: "SIGSYS: handled, sent, blocked by sa_mask, fatal", source: "sigsys.c" },
   { name: "siglongjmp out of a handler that interrupted a call, 3000 times", source: "longjmp.c" },
   { name: "a signal every 100 µs whose handler walks the stack", source: "storm.c" },
-  {
-    name: "rt_sigaction: every signal, flag and bad argument",
-    source: "sigactions.c",
-    flags: ["-no-pie"],
-    except: [{ watcher: "C hook", because: "flags of the signals of a crash are told as the kernel has them" }],
-  },
+  { name: "rt_sigaction: every signal, flag and bad argument", source: "sigactions.c", flags: ["-no-pie"] },
   { name: "SIGSYS in every mask, pending, and handed on", source: "sigsys-mask.c" },
   { name: "SIGSYS of a seccomp filter of the program's own", source: "seccomp-trap.c" },
   { name: "a handler sees the call that it has interrupted, and may change it", source: "shown.c" },
