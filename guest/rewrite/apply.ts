@@ -35,7 +35,7 @@ export function applyList(
   insn: Insn,
 ): void {
   const known = usesZero && list.count ? openSites(start, end, list.count) : 0;
-  const stubs = makeStubs(list, start, end, insn);
+  const stubs = makeStubs(list, batch.text, start, end, insn);
   let row: u32 = 0;
   for (let i: u32 = 0; i < list.count; i++) {
     const entry = entryAt(list, i);

@@ -20,7 +20,7 @@ import { JUMP_SIZE, WINDOW_ONE } from "./window";
 const JUMP: u64 = 0xe9;
 
 /** The stubs for all jumps of the list, whose mapping is [start, end): an Area, or 0. Nothing is patched yet. */
-export function makeStubs(list: PlanList, start: usize, end: usize, insn: Insn): usize {
+export function makeStubs(list: PlanList, text: i64, start: usize, end: usize, insn: Insn): usize {
   let most: u32 = 0;
   let bytes: usize = 0;
   for (let i: u32 = 0; i < list.count; i++) {
@@ -38,7 +38,7 @@ export function makeStubs(list: PlanList, start: usize, end: usize, insn: Insn):
     if (entry.patch != PATCH_JUMP || isJumpPatched(site)) continue;
     addStub(area, site, entry, entry.why == WHY_CANCELLATION, insn);
   }
-  return closeArea(area) ? found : 0;
+  return closeArea(area, text) ? found : 0;
 }
 
 /**

@@ -166,7 +166,8 @@ export function pokeWord(batch: PatchBatch, at: usize, bytes: u64, length: usize
   return pokeText(batch.text, word, buffer, 8);
 }
 
-function pokeText(text: i64, to: usize, bytes: usize, length: usize): bool {
+/** As writeText, through /proc/self/mem only. */
+export function pokeText(text: i64, to: usize, bytes: usize, length: usize): bool {
   return !failed(text) && syscall6(SYS_PWRITE64, text, bytes, length, to, 0, 0) == <i64>length;
 }
 

@@ -9,11 +9,24 @@
  */
 import { STUB_AREAS } from "../../src/image/layout";
 import { syscall6 } from "../std/raw";
-import { failed, PROT_EXEC, PROT_READ, PROT_WRITE, SYS_MPROTECT } from "../std/sys";
+import {
+  failed,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  mapPages,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  SYS_MMAP,
+  SYS_MPROTECT,
+  unmapPages,
+} from "../std/sys";
 import { Insn } from "./insn";
 import { Entry } from "./list";
 import { nearStubSize, nearStubBehind, LEA_SIZE, SYSCALL_SIZE, writeNearStub } from "./near-stub";
 import { reaches, takeNear } from "./near-memory";
+import { pokeText } from "./patch";
 import { JUMP_SIZE, WINDOW_RELATIVE } from "./window";
 
 // @ts-ignore: decorator
@@ -129,7 +142,7 @@ export function openArea(low: usize, high: usize, most: u32, bytes: usize): usiz
     area.start = takeNear(low, high, size);
     area.end = area.start ? area.start + size : 0;
   }
-  if (!area.start || failed(protect(area, PROT_READ | PROT_WRITE))) {
+  if (!area.start || !mapPagesOf(area, PROT_READ | PROT_WRITE)) {
     atomic.store<u32>(stateOf(area), AREA_FREE);
     return 0;
   }
@@ -175,15 +188,32 @@ export function addStub(area: Area, site: usize, entry: Entry, cancellable: bool
   return true;
 }
 
-/** The stubs can be jumped to from now on. False: they never can. */
-export function closeArea(area: Area): bool {
-  const closed = area.count != 0 && !failed(protect(area, PROT_READ | PROT_EXEC));
+/** The stubs can be jumped to from now on. False: they never can. `text` is from openText. */
+export function closeArea(area: Area, text: i64): bool {
+  const closed = area.count != 0 && (makeExecutable(area) || mapExecutable(area, text));
   atomic.store<u32>(stateOf(area), closed ? AREA_DONE : AREA_FREE);
   return closed;
 }
 
-function protect(area: Area, protection: u64): i64 {
-  return syscall6(SYS_MPROTECT, area.start, area.end - area.start, protection, 0, 0, 0);
+/** Where memory that was written may not become executable (PR_SET_MDWE): /proc/self/mem writes to what is so from the start. */
+function mapExecutable(area: Area, text: i64): bool {
+  const size = area.end - area.start;
+  const copy = mapPages(size);
+  if (failed(copy)) return false;
+  memory.copy(<usize>copy, area.start, size);
+  const written = mapPagesOf(area, PROT_READ | PROT_EXEC) && pokeText(text, area.start, <usize>copy, size);
+  unmapPages(<usize>copy, size);
+  return written;
+}
+
+function makeExecutable(area: Area): bool {
+  return !failed(syscall6(SYS_MPROTECT, area.start, area.end - area.start, PROT_READ | PROT_EXEC, 0, 0, 0));
+}
+
+/** Fresh pages in the place of those that the area has. */
+function mapPagesOf(area: Area, protection: u64): bool {
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  return !failed(syscall6(SYS_MMAP, area.start, area.end - area.start, protection, flags, <u64>-1, 0));
 }
 
 /** Whether row `index` of the area `found` is that of `site`. */

@@ -32,6 +32,20 @@ test("code that threads are running is changed where one aligned word is enough,
   expect({ stdout, status }).toEqual({ stdout: `${["wrong answers: 0", ...answered].join("\n")}\n`, status: 0 });
 });
 
+test("where memory that was written must not become executable", () => {
+  const sites = (wrapper: readonly string[]) => {
+    const log = join(scratch, `denied.${wrapper[1]}`);
+    const { status } = run([...wrapper, "env", ...variables, `ZPOLINE_AUDIT=${log}`, "/bin/true"]);
+    expect(status).toBe(0);
+    return readAudit(log).flatMap(({ type, fileOffset, patch }) => (type === "site" ? [[fileOffset, patch]] : []));
+  };
+  const variables = [`LD_PRELOAD=${libraryPath()}`, "ZPOLINE_PATCH=jump"];
+  const usual = sites([]);
+  expect(usual.filter(([, patch]) => patch === "jump").length).toBeGreaterThan(100);
+  expect(sites([fixture("deny.c"), "execute-written", "--"])).toEqual(usual);
+  expect(sites([fixture("deny.c"), "write-text", "--"])).toEqual(usual);
+});
+
 test("all windows of the fixture but that which is none become jumps", () => {
   const log = join(scratch, "windows.audit");
   const program = fixture("windows.c");
