@@ -1,6 +1,7 @@
 /** Programs that load libraries, and change mappings, after our start. */
 import { expect, test } from "vitest";
 import { libraryPath } from "../../src/session/library.ts";
+import { PATCHES } from "./patches.ts";
 import { fixture, run, zpoline } from "./run.ts";
 
 const hooked = (command: readonly string[]) => run(["env", `LD_PRELOAD=${libraryPath()}`, ...command]);
@@ -24,19 +25,29 @@ const results = (stdout: string) =>
 /** The flag makes its name one that the fixture knows. */
 const hook = fixture("hooks/pass.c", "-shared", "-fPIC", "-Wl,-soname,pass.so");
 
-test.each([
-  ["", []],
-  ["with a C hook: ", [`LIBZPHOOK=${hook}`]],
-])("%sour mappings cannot be taken away, and calls over them are answered as if nothing lay there", (_, variables) => {
-  const program = fixture("overmap.c");
-  const [, hole] = results(run([program]).stdout);
-  const refused = (error: string) => (line: string) => line.replace(/^(mmap|mremap to it|shmat): 0$/, `$1: ${error}`);
-  const { stdout, signal } = hooked(["env", ...variables, program]);
-  expect([signal, stdout.endsWith("end\n")]).toEqual([null, true]);
-  const [, sled, slots, ...others] = results(stdout);
-  const plain = hole!.filter((line) => !/around|^mincore|^\d/.test(line));
-  expect(sled).toEqual(plain.map(refused("EPERM")));
-  expect(slots).toEqual(hole!.map(refused("ENOMEM")));
-  for (const range of others) expect(range).toEqual(plain.map(refused("ENOMEM")));
-  expect(others.length).toBeGreaterThanOrEqual(2); // text and data of the library
-});
+const HOOKS = [
+  ["nothing", []],
+  ["a C hook", [`LIBZPHOOK=${hook}`]],
+] as const;
+const WAYS = PATCHES.flatMap((patch) => HOOKS.map(([name, variables]) => ({ patch, name, variables })));
+
+test.each(WAYS)(
+  "our mappings cannot be taken away, and calls over them are answered as if nothing lay there: $patch, $name",
+  ({ patch, variables }) => {
+    const program = fixture("overmap.c");
+    const [, hole] = results(run([program]).stdout);
+    const refused = (error: string) => (line: string) => line.replace(/^(mmap|mremap to it|shmat): 0$/, `$1: ${error}`);
+    const { stdout, signal } = hooked(["env", `ZPOLINE_PATCH=${patch}`, ...variables, program]);
+    expect([signal, stdout.endsWith("end\n")]).toEqual([null, true]);
+    const [, ...ranges] = results(stdout);
+    const [sled, slots] = patch === "zero" ? ranges.splice(0, 2) : [];
+    const plain = hole!.filter((line) => !/around|^mincore|^\d/.test(line));
+    if (patch === "zero") {
+      expect(sled).toEqual(plain.map(refused("EPERM")));
+      expect(slots).toEqual(hole!.map(refused("ENOMEM")));
+    }
+    for (const range of ranges) expect(range).toEqual(plain.map(refused("ENOMEM")));
+    // Text and data of the library, and the stubs of jumps.
+    expect(ranges.length).toBeGreaterThanOrEqual(patch === "jump" ? 5 : 2);
+  },
+);

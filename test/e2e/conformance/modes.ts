@@ -54,11 +54,15 @@ function mode(patch: PatchChoice, watcher: Watcher, user?: User): Mode {
   };
 }
 
+/** Who watches what somebody without any privilege runs: less than all, because none of them asks who that is. */
+const watchersOfOrdinary = (patch: PatchChoice): readonly Watcher[] =>
+  patch === "auto" ? ["noop", "C hook", "trace -f"] : ["noop", "trace -f"];
+
 /** Every patch with every watcher; and, but for `zero`, which needs the right to map address 0, without any privilege. */
 export const MODES: readonly Mode[] = [
   ...PATCHES.flatMap((patch) => WATCHERS.map((watcher) => mode(patch, watcher))),
   ...PATCHES.filter((patch) => patch !== "zero").flatMap((patch) =>
-    WATCHERS.map((watcher) => mode(patch, watcher, ORDINARY)),
+    watchersOfOrdinary(patch).map((watcher) => mode(patch, watcher, ORDINARY)),
   ),
 ];
 
