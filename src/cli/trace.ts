@@ -24,7 +24,7 @@ interface TraceFlags {
   readonly output?: string;
   readonly e?: string;
   readonly stringLimit: string;
-  readonly patch?: PatchChoice;
+  readonly patch: PatchChoice;
   readonly coverage?: string;
   readonly strict?: true;
   readonly ioUring: boolean;
@@ -39,7 +39,9 @@ export function traceCommand(): Command {
     .option("-o, --output <file>", "write the trace to a file instead of standard error")
     .option("-e <expression>", "trace=LIST: only these calls (names, /regex, %file, …); trace=!LIST: all others")
     .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
-    .addOption(new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES))
+    .addOption(
+      new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES).default("auto"),
+    )
     .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
     .option("--strict", "end COMMAND and all of its processes at the first gap, with status 125")
     .option("--no-io-uring", "answer io_uring_setup with ENOSYS, so that system calls are made instead")
@@ -77,7 +79,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     ...(select === undefined ? {} : { select }),
     strict: flags.strict === true,
     ioUring: flags.ioUring,
-    ...(flags.patch === undefined ? {} : { patch: flags.patch }),
+    patch: flags.patch,
   });
   const release = passSignalsTo(session);
   const result = await session.result.finally(release);

@@ -54,7 +54,7 @@ export interface SessionOptions {
   readonly select?: ReadonlySet<number>;
   /** Most bytes to copy of one data buffer. */
   readonly dataLimit?: number;
-  /** How calls are made to reach the hook (docs/mechanisms.md). */
+  /** How calls are made to reach the hook (docs/mechanisms.md); "auto" by default. */
   readonly patch?: PatchChoice;
   /**
    * Nothing may be missed: throws where that is clear before the start, and ends all processes of the program, followed or
@@ -87,7 +87,7 @@ export const DEFAULT_DATA_LIMIT = 32;
 
 /** Starts a program with the hook in it. Throws ZpolineError when it cannot be started; nothing is left behind then. */
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "zero" } = options;
+  const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "auto" } = options;
   const strict = options.strict === true;
   requireProc();
   const file = findCommand(command, env["PATH"], cwd ?? ".");
