@@ -1,9 +1,9 @@
 /** What a hooked call costs, by each kind of patch, beside native, and beside the targets that are set for it. */
 
 import type { Contender, Environment } from "./compare.ts";
-import { compile, grid, measure, medians, PATCHES, patched, type Row, UNHOOKED } from "./compare.ts";
+import { compile, grid, measure, PATCHES, patched, type Row, typical, UNHOOKED } from "./compare.ts";
 
-const ROUNDS = 7;
+const ROUNDS = 9;
 const GETPPID = 110;
 /** Bursts, and calls of each. */
 const SHORT = ["15", "4000"];
@@ -41,7 +41,7 @@ export function calls(withC: Environment, recorded: readonly string[], strace: r
     { name: "recorded 1", run: () => measure([...recorded, micro, ...SHORT]) },
     { name: "strace 1", run: () => measure([...strace, micro, "3", "300"]) },
   ];
-  const value = medians(ROUNDS, contenders);
+  const value = typical(ROUNDS, contenders);
   const native = value.get("native")!;
   const loop = value.get("loop")!;
   const row = (name: string, key = name): Row => ({ name, values: COLUMNS.map((_, i) => value.get(`${key} ${i}`)) });

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: what a hooked call, a hooked start and hooked programs cost, beside native and strace, measured in one
- * run of less than a minute. Prints medians of interleaved rounds of CPU time. Needs gcc, strace, dd and redis-server.
+ * run of less than a minute. Prints CPU time, of interleaved rounds the lower quartile. Needs gcc, strace, dd and redis-server.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";

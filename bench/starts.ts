@@ -2,9 +2,9 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import type { Contender, Environment } from "./compare.ts";
-import { compile, grid, measure, median, medians, PATCHES, patched, type Row, UNHOOKED, work } from "./compare.ts";
+import { compile, grid, measure, median, PATCHES, patched, type Row, typical, UNHOOKED, work } from "./compare.ts";
 
-const ROUNDS = 3;
+const ROUNDS = 4;
 const COLUMNS = ["cache read", "cache made", "no cache"];
 /** The kinds whose starts without a cache are measured, too: they search what they rewrite. */
 const SEARCHED = ["zero", "jump+trap"];
@@ -36,7 +36,7 @@ export function starts(withC: Environment, recorded: readonly string[], strace: 
       { name: "recorded 0", run: () => measure([...recorded, cpu, String(runs), ...command], warm) },
       { name: "strace 0", run: () => measure([cpu, "3", ...strace, ...command]) },
     ];
-    const value = medians(ROUNDS, contenders);
+    const value = typical(ROUNDS, contenders);
     const native = value.get("native")!;
     const row = (name: string, key = name): Row => ({ name, values: COLUMNS.map((_, i) => value.get(`${key} ${i}`)) });
     grid(

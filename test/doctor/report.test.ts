@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { advise } from "../../src/doctor/advice.ts";
-import { type Bench, judge, median } from "../../src/doctor/bench.ts";
+import { type Bench, judge, median, quartile } from "../../src/doctor/bench.ts";
 import { jsonReport, textReport, worksOf } from "../../src/doctor/report.ts";
 import { best, ordinary } from "./diagnoses.ts";
 
@@ -80,4 +80,5 @@ describe("a trial of a kind", () => {
 
 test("a median is the one in the middle", () => {
   expect([[3], [3, 1, 2], [9, 1, 5, 7, 3]].map(median)).toEqual([3, 2, 5]);
+  expect([[3], [3, 1, 2], [9, 1, 5, 7, 3]].map(quartile)).toEqual([3, 1, 3]);
 });
