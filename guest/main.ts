@@ -28,7 +28,7 @@ export { on_fault } from "./foreign/crash";
 export { on_hook_enter, on_hook_exit } from "./foreign/enter";
 export { on_next, on_next_exit } from "./foreign/next";
 export { on_hook_entry } from "./foreign/registers";
-export { on_cancel_point, on_enter, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
+export { on_cancel_point, on_enter, on_dispatching, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
 export { on_signal, on_signal_return } from "./signal/deliver";
 export { on_int80, on_int80_exit } from "./trap/int80";

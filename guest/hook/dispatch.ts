@@ -88,7 +88,17 @@ const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
  * Short, and in need of no register to save.
  */
 export function on_enter(f: Frame, action: u32): u32 {
-  if (action & ACTION_NOOP && dispatching && isDispatched(f)) return VERDICT_DISPATCH;
+  return dispatching ? on_dispatching(f, action) : decide(f, action);
+}
+
+/** on_enter where the program has Syscall User Dispatch of its own. An export, so that it stays a function of its own. */
+export function on_dispatching(f: Frame, action: u32): u32 {
+  return action & ACTION_NOOP && isDispatched(f) ? VERDICT_DISPATCH : decide(f, action);
+}
+
+// @ts-ignore: decorator
+@inline
+function decide(f: Frame, action: u32): u32 {
   if (action & ACTION_HOOK) return on_hook_enter(f, action);
   if (action & WATCHED) return on_watched(f, action);
   f.result = 0;

@@ -90,19 +90,22 @@ function ifSmallNumber(a: StubAssembler, to: Label): void {
   a.bind(other);
 }
 
+/** Asks on_enter; goes on with the verdict in rax. r11: the action. rsp is a frame that beginFrame has begun. */
+function ask(a: StubAssembler, hooked: Label): void {
+  fillFrame(a);
+  a.mov(64, rdi, rsp);
+  a.mov(32, rsi, r11);
+  a.test(8, rsi, ACTION_HOOK);
+  a.jcc("ne", hooked);
+  a.call("on_enter");
+}
+
 /** From a frame that beginFrame has begun; nothing but that has been touched. */
-function jumped(a: StubAssembler, framed: Label, any: Label): void {
+function jumped(a: StubAssembler, hooked: Label, called: Label, any: Label): void {
   const small = a.label();
   const bypass = a.label();
   ifSmallNumber(a, small);
   a.jmp(any);
-  a.bind(small);
-  a.lea(64, r11, symbol("zp_actions"));
-  a.mov(32, rcx, rax);
-  a.movzx(rcx, 8, indexed(r11, rcx));
-  a.jrcxz(bypass);
-  a.mov(32, r11, rcx);
-  a.jmp(framed);
 
   // Nobody looks at this number: no flags changed, and nothing on the stack but the two words.
   a.mark("zp_jump_bypass");
@@ -113,6 +116,18 @@ function jumped(a: StubAssembler, framed: Label, any: Label): void {
   a.lea(64, rsp, slot(FRAME_TO_PROGRAM - FRAME_IP));
   outsideFrame(a);
   a.jmp(rcx);
+
+  insideFrame(a, -FRAME_NEXT);
+  a.bind(small);
+  a.lea(64, r11, symbol("zp_actions"));
+  a.mov(32, rcx, rax);
+  a.movzx(rcx, 8, indexed(r11, rcx));
+  a.jrcxz(bypass);
+  a.mov(32, r11, rcx);
+  ask(a, hooked);
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("ne", called);
+  leave(a);
 }
 
 export function entryStub(): ObjectFile {
@@ -132,7 +147,6 @@ export function entryStub(): ObjectFile {
   const first = a.label();
   const second = a.label();
   const low = a.label();
-  const framed = a.label();
   const begun = a.label();
   const any = a.label();
 
@@ -173,13 +187,7 @@ export function entryStub(): ObjectFile {
   a.pop(rcx);
   outsideFrame(a);
   beginFrame(a);
-  a.bind(framed);
-  fillFrame(a);
-  a.mov(64, rdi, rsp);
-  a.mov(32, rsi, r11);
-  a.test(8, rsi, ACTION_HOOK);
-  a.jcc("ne", hooked);
-  a.call("on_enter");
+  ask(a, hooked);
   a.bind(decided);
   a.cmp(32, rax, VERDICT_SKIP);
   a.jcc("ne", called);
@@ -230,7 +238,7 @@ export function entryStub(): ObjectFile {
   a.mark("zp_jump_entry");
   beginFrame(a);
   a.bind(begun);
-  jumped(a, framed, any);
+  jumped(a, hooked, called, any);
 
   insideFrame(a, -FRAME_NEXT);
   a.bind(any);
