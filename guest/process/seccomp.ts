@@ -6,6 +6,7 @@
 import { Frame } from "../hook/frame";
 import { readable } from "../record/memory";
 import { rewriteNow } from "../rewrite/deferred";
+import { stopLearning } from "../rewrite/learn";
 import { failed, mapPages, SYS_PRCTL, SYS_SECCOMP, unmapPages } from "../std/sys";
 
 // @ts-ignore: decorator
@@ -53,7 +54,10 @@ function setsFilter(f: Frame): bool {
 /** Replaces the filter; what cannot be read or is too long is left to the kernel. */
 export function beforeFilter(f: Frame): void {
   f.cookie = 0;
-  if (<u64>(<u32>f.nr) == SYS_SECCOMP || <u32>f.a0 == PR_SET_SECCOMP) rewriteNow(f.ip);
+  if (<u64>(<u32>f.nr) == SYS_SECCOMP || <u32>f.a0 == PR_SET_SECCOMP) {
+    rewriteNow(f.ip);
+    stopLearning();
+  }
   if (!setsFilter(f) || !readable(<usize>f.a2, 16)) return;
   const length = <usize>load<u16>(<usize>f.a2);
   const filter = load<usize>(<usize>f.a2, 8);

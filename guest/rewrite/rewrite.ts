@@ -28,8 +28,8 @@ import { readLinkMap } from "./link-map";
 import { freeMaps, Mapping, mappingAt, Maps, readMaps, SHARED } from "./maps";
 import { BATCH_SIZE, closeRange, closeText, openRange, openText, PatchBatch } from "./patch";
 import { noteText, touchesText } from "./texts";
-import { Plan, planPatch } from "./plan";
-import { beginSearch, nextSite, Site, VERDICT_NOT } from "./sites";
+import { Plan, planPatch, planProven } from "./plan";
+import { beginSearch, nextSite, Search, Site, VERDICT_NOT } from "./sites";
 
 // @ts-ignore: decorator
 @external("symbol", "__image_start")
@@ -89,6 +89,44 @@ export function mappedExecutable(address: usize, length: usize, mapped: bool): v
   }
   if (!rewrites()) return;
   rewriteRange(readMaps(), address, (address + length + 4095) & PAGE_MASK, mapped);
+}
+
+/** The `syscall` at `address` has been run. It becomes a jump where that is proved to be safe (planProven). */
+export function rewriteSite(address: usize): void {
+  const found = readMaps();
+  if (!found) return;
+  const maps = changetype<Maps>(found);
+  for (let i: u64 = 0; i < maps.count; i++) {
+    const mapping = mappingAt(maps, i);
+    if (address < mapping.start || address >= mapping.end) continue;
+    if (mapping.inode && !mayChange(mapping) && !isExcluded(mapping.name, <usize>mapping.nameLength)) {
+      applyProven(maps, i, address);
+    }
+    break;
+  }
+  freeMaps(maps);
+}
+
+function applyProven(maps: Maps, index: u64, address: usize): void {
+  const mapping = mappingAt(maps, index);
+  const pages = mapPages(WORK);
+  if (failed(pages) || mapping.end - mapping.start > <usize>u32.MAX_VALUE) return;
+  const work = <usize>pages;
+  const list = changetype<PlanList>(work + LIST_AT);
+  const plan = changetype<Plan>(work + PLAN_AT);
+  const site = changetype<Site>(work + SITE_AT);
+  list.first = work + ENTRIES_AT;
+  list.most = 1;
+  describe(maps, index, changetype<Bounds>(work));
+  const search = openSearch(mapping.start, mapping.end, work);
+  if (planProven(plan, search, site, address)) {
+    const batch = changetype<PatchBatch>(work + BATCH_AT);
+    addEntry(list, mapping.start, site, plan);
+    batch.text = openText();
+    applyList(list, batch, mapping.start, mapping.end, true, changetype<Insn>(work + SCRATCH_AT));
+    closeText(batch.text);
+  }
+  unmapPages(work, WORK);
 }
 
 /** `list` is a Maps, freed here, or 0. */
@@ -206,21 +244,23 @@ function rewriteMapping(
   settle(list, mapping, start, end, cached);
 }
 
-/**
- * Fills the list with the finds of [start, end), which belongs to the image of the Bounds at `work`. `mayRun`: threads may be
- * running it.
- */
+/** Fills the list with the finds of [start, end). `mayRun`: threads may be running it. */
 function search(list: PlanList, start: usize, end: usize, mayRun: bool, work: usize): void {
-  const bounds = changetype<Bounds>(work);
-  const image = changetype<Image>(work + IMAGE_AT);
   const plan = changetype<Plan>(work + PLAN_AT);
   const site = changetype<Site>(work + SITE_AT);
-  openImage(image, bounds.bias, bounds.headers, bounds.count, bounds.low, bounds.high);
-  if (needsSymbols(image, end - start)) sortStarts(image, work + STARTS_AT, STARTS);
-  const search = beginSearch(image, start, end, work + SCRATCH_AT, SCRATCH);
+  const search = openSearch(start, end, work);
   while (nextSite(search, site)) {
     if (site.verdict == VERDICT_NOT) continue;
     planPatch(plan, search, site, prefersJump, mayRun);
     addEntry(list, start, site, plan);
   }
+}
+
+/** Begins a search of [start, end), which belongs to the image of the Bounds at `work`. */
+function openSearch(start: usize, end: usize, work: usize): Search {
+  const bounds = changetype<Bounds>(work);
+  const image = changetype<Image>(work + IMAGE_AT);
+  openImage(image, bounds.bias, bounds.headers, bounds.count, bounds.low, bounds.high);
+  if (needsSymbols(image, end - start)) sortStarts(image, work + STARTS_AT, STARTS);
+  return beginSearch(image, start, end, work + SCRATCH_AT, SCRATCH);
 }

@@ -10,6 +10,7 @@ import { programSigsys } from "../signal/sigsys";
 import { readable } from "../record/memory";
 import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { countTrap, isDeferred } from "../rewrite/deferred";
+import { learnSite } from "../rewrite/learn";
 import { UC_RIP, UC_STACK } from "../std/signals";
 import { AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Info } from "./info";
 import { fromTrap } from "./int80";
@@ -61,6 +62,7 @@ function programsWay(context: usize, number: u32): usize {
     if (way) return way;
   } else if (remember(isCancellable ? after | NOT_FAST : after)) {
     auditTrap(after, number);
+    if (!isCancellable && hasRoom(context)) learnSite(after - SYSCALL_SIZE);
   }
   return isCancellable ? zp_cancel_entry() : zp_jump_entry();
 }

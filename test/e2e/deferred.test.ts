@@ -36,3 +36,22 @@ test("with an audit log, and without the net, it is rewritten at the start", () 
   expect(see("jump+trap", "calls", { ZPOLINE_AUDIT: "/dev/null" })).toEqual(said("calls: 1 2\n"));
   expect(see("jump", "calls")).toEqual(said("calls: 1 2\n"));
 });
+
+describe("a call in code of which nothing is known", () => {
+  const learned = (patch: string, ...more: readonly string[]) =>
+    run([fixture("learned.c"), ...more], {
+      env: { PATH: process.env["PATH"], LD_PRELOAD: libraryPath(), ZPOLINE_PATCH: patch },
+    });
+  const one = "wrong results of one thread: 0\n";
+  const many = "wrong results of many: 0\n";
+
+  test("is rewritten when it has trapped, and not before", () => {
+    expect(learned("jump+trap")).toEqual(said(`${one}${many}a jump: 1\n`));
+    expect(learned("jump")).toMatchObject({ stdout: `${one}${many}a jump: 0\n`, status: 0 });
+    expect(learned("trap")).toEqual(said(`${one}${many}a jump: 0\n`));
+  });
+
+  test("by threads that run it at the same time", () => {
+    for (let i = 0; i < 5; i++) expect(learned("jump+trap", "many")).toEqual(said(`${many}a jump: 1\n`));
+  });
+});
