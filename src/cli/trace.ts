@@ -40,7 +40,10 @@ export function traceCommand(): Command {
     .option("-e <expression>", "trace=LIST: only these calls (names, /regex, %file, …); trace=!LIST: all others")
     .option("-s, --string-limit <bytes>", "show at most so many bytes of a string", String(DEFAULT_DATA_LIMIT))
     .addOption(
-      new Option("--patch <kind>", "how calls are made to reach the hook").choices(PATCH_CHOICES).default("auto"),
+      new Option("--patch <kind>", "how calls are made to reach the hook")
+        .choices(PATCH_CHOICES)
+        .default("auto")
+        .env("ZPOLINE_PATCH"),
     )
     .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
     .option("--strict", "end COMMAND and all of its processes at the first gap, with status 125")
@@ -58,6 +61,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
   const select = flags.e === undefined ? undefined : parseExpression(flags.e);
   const size = parseSize(flags.stringLimit);
   const follow = flags.followForks === true;
+  const strict = flags.strict === true || process.env["ZPOLINE_STRICT"] === "1";
   const output = openOutput(flags.output);
   const coverage = flags.coverage === undefined ? undefined : openFile(flags.coverage, "--coverage", "the coverage");
   const dataLimit = dataLimitFor(size);
@@ -77,7 +81,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     idle: () => presenter.flush(),
     congested: () => output.congested,
     ...(select === undefined ? {} : { select }),
-    strict: flags.strict === true,
+    strict,
     ioUring: flags.ioUring,
     patch: flags.patch,
   });
@@ -85,7 +89,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
   const result = await session.result.finally(release);
   await output.end().finally(() => reportGaps(result.coverage));
   if (coverage !== undefined) await writeCoverage(coverage, { follow, ...result.coverage });
-  if (flags.strict === true && !result.coverage.complete) {
+  if (strict && !result.coverage.complete) {
     throw new ZpolineError("STRICT", `${command} was ended at a gap, as --strict asks`, {
       fix: "docs/coverage.md tells what each gap means; leave out --strict to go on",
     });

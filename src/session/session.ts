@@ -112,7 +112,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
         LD_PRELOAD,
         ZPOLINE_SESSION: ring.path,
         ZPOLINE_PATCH: patch,
-        ...(strict ? { ZPOLINE_STRICT: "1" } : {}),
+        ZPOLINE_STRICT: strict ? "1" : "0",
         ...(options.ioUring === false ? { ZPOLINE_IO_URING: "off" } : {}),
       },
     });

@@ -2,9 +2,15 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { run, scratch, ZPOLINE } from "./run.ts";
+import type { Coverage } from "../../src/session/coverage.ts";
+import { type Options, run, scratch, ZPOLINE } from "./run.ts";
 
 const file = join(scratch, "coverage.json");
+
+function traced(options: Options, ...args: readonly string[]): Coverage {
+  run([process.execPath, ZPOLINE, "trace", "-o", "/dev/null", "--coverage", file, ...args], options);
+  return JSON.parse(readFileSync(file, "utf8"));
+}
 
 function covered(command: readonly string[], ...flags: readonly string[]) {
   rmSync(file, { force: true });
@@ -32,6 +38,14 @@ describe("the file says", () => {
   test("that children were not asked for", () => {
     const { coverage } = covered(["sh", "-c", "/bin/busybox true; exit"]);
     expect(coverage).toMatchObject({ follow: false, complete: true });
+  });
+
+  test("which patch was asked for: by ZPOLINE_PATCH, or by --patch, which has the last word", () => {
+    const env = { ...process.env, ZPOLINE_PATCH: "trap" };
+    const { patches } = traced({ env }, "true");
+    expect(patches).toEqual({ trap: 1 });
+    expect(traced({ env }, "--patch", "jump", "true").patches).toEqual({ jump: 1 });
+    expect(Object.keys(traced({}, "true").patches)).toEqual([expect.stringMatching(/^jump(\+trap)?$/)]);
   });
 
   test("nothing, when zpoline did not come to its end", () => {

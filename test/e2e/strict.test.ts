@@ -152,6 +152,11 @@ test("an ordinary user's, too", () => {
   expect(outcome.stdout).toBe("");
 });
 
+test("ZPOLINE_STRICT=1 is --strict", () => {
+  const env = { ...process.env, ZPOLINE_STRICT: "1" };
+  endedAt(zpoline(["sh", "-c", "/bin/busybox true"], { env }), /exec was not followed/);
+});
+
 test("the API: the coverage has the gap, and the program was killed", async () => {
   const run = await trace("sh", ["-c", "/bin/busybox true; exit 3"], { follow: true, strict: true, stdio: "ignore" });
   for await (const _ of run);
