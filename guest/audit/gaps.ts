@@ -63,7 +63,7 @@ export function gapWords(kind: u32): usize {
     case GAP_RING_OVERFLOW:
       return cstr("events were lost because nobody read them in time");
     case GAP_EXEC_UNHOOKED:
-      return cstr("exec was not followed (static, setuid or another architecture)");
+      return cstr("exec was not followed (static, setuid, another architecture, or it ended in ld.so)");
     case GAP_GS_BASE:
       return cstr("the gs base was refused to a program that wants to use it, and may not work without");
     case GAP_NO_TRAP:

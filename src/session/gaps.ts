@@ -54,7 +54,7 @@ export const TEXT_OF: Readonly<Record<GapKind, string>> = {
   jit: "code was made at run time; system calls of its own would not be seen",
   io_uring: "io_uring submits operations without system calls",
   "ring-overflow": "events were lost because nobody read them in time",
-  "exec-unhooked": "exec was not followed (static, setuid or another architecture)",
+  "exec-unhooked": "exec was not followed (static, setuid, another architecture, or it ended in ld.so)",
   "gs-base": "the gs base was refused to a program that wants to use it, and may not work without",
   excluded: "a file was not rewritten, as ZPOLINE_EXCLUDE asks",
   "hook-reentered":
