@@ -8,6 +8,7 @@ sameAsNatively([
   { name: "siglongjmp out of a handler that interrupted a call, 3000 times", source: "longjmp.c" },
   { name: "a signal every 100 µs whose handler walks the stack", source: "storm.c" },
   { name: "rt_sigaction: every signal, flag and bad argument", source: "sigactions.c", flags: ["-no-pie"] },
+  { name: "handlers nested, reset, jumped out of, in children; signalfd, sigwait, posix_spawn", source: "handlers.c" },
   { name: "SIGSYS in every mask, pending, and handed on", source: "sigsys-mask.c" },
   { name: "SIGSYS of a seccomp filter of the program's own", source: "seccomp-trap.c" },
   { name: "a handler sees the call that it has interrupted, and may change it", source: "shown.c" },
