@@ -6,11 +6,14 @@
 import { RING_H_ROOT } from "../src/image/layout";
 import { auditStart } from "./audit/event";
 import { fixAuditPath } from "./audit/log";
+import { loadProgram, openDoor, passOn, programEntry, programEnvironment } from "./door/start";
 import { loadHook } from "./foreign/load";
 import { setActions } from "./hook/actions";
 import { withoutSled } from "./process/address-zero";
-import { AT_BASE, AT_EXECFN, auxiliary, libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
+import { AT_BASE, AT_EXECFN, auxiliary, doorPath, libraryPath, SESSION, takeEnvironment, valueOf } from "./process/environment";
 import { ownImage } from "./process/mappings";
+import { isHooked } from "./process/presence";
+import { copyExecutable } from "./process/program";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
@@ -21,8 +24,8 @@ import { mapSled } from "./rewrite/sled";
 import { startTrap } from "./trap/start";
 import { cstr } from "../guest/std/cstr";
 import { fatal } from "../guest/std/log";
-import { rdtsc, syscall6 } from "../guest/std/raw";
-import { ENOMEM, failed, mapPages, SYS_READLINK, unmapPages } from "../guest/std/sys";
+import { rdtsc } from "../guest/std/raw";
+import { ENOMEM, failed, mapPages, unmapPages } from "../guest/std/sys";
 
 export { on_fault } from "./foreign/crash";
 export { on_hook_enter, on_hook_exit } from "./foreign/enter";
@@ -42,6 +45,7 @@ declare function zp_environ(): usize;
 /** DT_INIT_ARRAY entry. glibc passes the three arguments of main; musl passes nothing, but has set `environ`. */
 export function on_load(argc: u32, argv: usize, variables: usize): void {
   const begin = rdtsc();
+  if (isHooked()) return;
   takeEnvironment(environment(variables));
   const block = allocateBlock();
   if (!block) {
@@ -51,13 +55,40 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   adoptBlock(changetype<ThreadBlock>(block));
   ownImage();
   if (libraryPath) attachRing(valueOf(SESSION));
+  startHooking(changetype<ThreadBlock>(block), environment(variables), begin);
+}
+
+/**
+ * The loader door's entry point, on a stack of its own (src/image/door-stub.ts): `stack` is the initial one of zpoline-exec.
+ * Returns the stack pointer of the program that it has loaded; `entry` gets the address where that begins.
+ */
+export function on_start(stack: usize, entry: usize): usize {
+  const begin = rdtsc();
+  openDoor(stack);
+  if (isHooked()) passOn();
+  const block = allocateBlock();
+  if (!block) {
+    fatal(cstr("NO_MEMORY"), cstr("cannot allocate memory"), <u64>ENOMEM, cstr("raise the limit of address space (ulimit -v)"));
+    return 0;
+  }
+  adoptBlock(changetype<ThreadBlock>(block));
+  ownImage();
+  if (valueOf(SESSION)) attachRing(valueOf(SESSION));
+  const top = loadProgram();
+  startHooking(changetype<ThreadBlock>(block), programEnvironment(), begin);
+  store<usize>(entry, programEntry());
+  return top;
+}
+
+/** Both doors: the program is mapped, the settings are known; nothing of it has run. `variables`: its environment. */
+function startHooking(thread: ThreadBlock, variables: usize, begin: u64): void {
   fixAuditPath();
   choosePatches();
   const sled = usesZero ? mapSled() : 0;
   if (failed(sled) && isAuto) withoutZero();
   auditStart();
   setActions();
-  loadHook(changetype<ThreadBlock>(block), environment(variables));
+  loadHook(thread, variables);
   if (failed(sled) && !isAuto) {
     withoutSled(<u64>-sled);
   } else {
@@ -78,8 +109,8 @@ function sayStart(begin: u64): void {
   if (!load<u32>(ring + RING_H_ROOT)) store<u32>(ring + RING_H_ROOT, currentPid());
   const page = mapPages(4096);
   if (failed(page)) return;
-  const length = syscall6(SYS_READLINK, cstr("/proc/self/exe"), <u64>page, 4096, 0, 0, 0);
-  const executed = auxiliary(AT_BASE) ? <usize>auxiliary(AT_EXECFN) : 0;
-  recordStart(<usize>page, length > 0 ? <u32>length : 0, executed, begin, patchedSites, leftSites);
+  const length = copyExecutable(<usize>page, 4096);
+  const executed = doorPath || auxiliary(AT_BASE) ? <usize>auxiliary(AT_EXECFN) : 0;
+  recordStart(<usize>page, length, executed, begin, patchedSites, leftSites);
   unmapPages(<usize>page, 4096);
 }

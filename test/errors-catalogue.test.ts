@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What Node code throws and what guest code says as it ends the program, where the code is a literal. */
-const THROWN = /(?:new ZpolineError\(\s*|(?:refuse|fatal)\(\s*cstr\()"([A-Z0-9_]+)"|\(([A-Z]+_[A-Z]+)\)\\n/g;
+const THROWN = /(?:new ZpolineError\(\s*|(?:refuse|fatal|complain)\(\s*cstr\()"([A-Z0-9_]+)"|\(([A-Z]+_[A-Z]+)\)\\n/g;
 
 /** Codes that the sources throw. */
 function thrown(directory: string): Set<string> {

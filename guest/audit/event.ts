@@ -4,11 +4,12 @@ import {
   PATCHES_TRAP,
   PATCHES_ZERO,
 } from "../../src/image/layout";
+import { copyExecutable } from "../process/program";
 import { patchesInUse } from "../rewrite/kinds";
 import { copyString } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
-import { failed, mapPages, SYS_GETPPID, SYS_READLINK, unmapPages } from "../std/sys";
+import { failed, mapPages, SYS_GETPPID, unmapPages } from "../std/sys";
 import { AuditLog, beginLine, closeAudit, endLine, nameField, numberField, openAudit, textField } from "./log";
 
 /** Something that is not seen: its kind, an address or number, and what it is about (`length` bytes at `text`). */
@@ -33,8 +34,8 @@ export function auditStart(): void {
   numberField(log, cstr("ppid"), <u64>syscall6(SYS_GETPPID, 0, 0, 0, 0, 0, 0));
   const page = mapPages(4096);
   if (!failed(page)) {
-    const length = syscall6(SYS_READLINK, cstr("/proc/self/exe"), <u64>page, 4096, 0, 0, 0);
-    textField(log, cstr("exe"), <usize>page, length > 0 ? <u32>length : 0);
+    const length = copyExecutable(<usize>page, 4096);
+    textField(log, cstr("exe"), <usize>page, length);
     unmapPages(<usize>page, 4096);
   }
   const names = patchNameRoom + 1;

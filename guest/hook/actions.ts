@@ -11,7 +11,8 @@ import {
   ACTION_SPECIAL,
   POINTER_NUMBERS,
 } from "../../src/image/layout";
-import { HOOK, valueOf } from "../process/environment";
+import { EXE_CALL_COUNT, EXE_CALLS } from "../door/exe-link";
+import { doorPath, HOOK, valueOf } from "../process/environment";
 import { recorded } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, usesZero } from "../rewrite/kinds";
@@ -102,6 +103,9 @@ export function setActions(): void {
     mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
     for (let i: u32 = 0; i < MASK_CALL_COUNT; i++) mark(unchecked(MASK_CALLS[i]), ACTION_SPECIAL);
     mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
+  }
+  if (doorPath) {
+    for (let i: u32 = 0; i < EXE_CALL_COUNT; i++) mark(unchecked(EXE_CALLS[i]), ACTION_SPECIAL);
   }
   if (usesZero) {
     for (let nr: u32 = 0; nr < <u32>POINTER_NUMBERS; nr++) mark(nr, pointerAction(pointerRow(nr)));

@@ -23,11 +23,13 @@ import {
   VERDICT_RAW,
   VERDICT_SKIP,
 } from "../../src/image/layout";
+import { answerExeLink, namesFiles } from "../door/exe-link";
 import { afterRawCall, beforeClone, clones } from "../process/clone";
 import { on_hook_enter } from "../foreign/enter";
 import { afterExec, beforeExec } from "../process/exec";
 import { refuseRing, reportRing } from "../process/io-uring";
 import { keepOurs } from "../process/mappings";
+import { tellPresence } from "../process/presence";
 import { afterFilter, beforeFilter } from "../process/seccomp";
 import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
@@ -189,6 +191,11 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
     if (verdict == VERDICT_CALL_EXIT) recordExit(f);
     return VERDICT_SKIP;
   }
+  if (namesFiles(nr)) {
+    if (!answerExeLink(f)) return verdict;
+    if (verdict == VERDICT_CALL_EXIT) recordExit(f);
+    return VERDICT_SKIP;
+  }
   if (nr == SYS_PRCTL || nr == SYS_SECCOMP) {
     beforeFilter(f);
     return VERDICT_CALL_EXIT;
@@ -203,7 +210,7 @@ export function specialEnter(f: Frame, verdict: u32): u32 {
 
 /** Whether the call has been answered, and is not to be made. */
 function isAnswered(f: Frame, nr: u64): bool {
-  if (nr == SYS_ARCH_PRCTL) return keepGs(f);
+  if (nr == SYS_ARCH_PRCTL) return keepGs(f) || tellPresence(f);
   if (nr == SYS_PRCTL) return keepClock(f) || setDispatch(f);
   if (nr == SYS_IO_URING_SETUP) return refuseRing(f);
   if (takesMask(nr)) return beforeMaskCall(f, nr);
@@ -238,7 +245,7 @@ export function specialExit(f: Frame): void {
     if (nr & X32_BIT && <i64>f.result != -ENOSYS) recordGap(GAP_X32, nr, 0, 0);
     return;
   }
-  if (failed(<i64>f.result)) return;
+  if (failed(<i64>f.result) || namesFiles(nr)) return;
   if (nr == SYS_MMAP) {
     if (f.a3 & MAP_FIXED) mappingsChanged();
     if (!(f.a3 & MAP_ANONYMOUS)) forgetCode(<usize>f.result, <usize>(f.result + f.a1));

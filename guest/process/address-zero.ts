@@ -5,7 +5,7 @@ import { ring } from "../record/ring";
 import { cstr } from "../std/cstr";
 import { fatal, refuse } from "../std/log";
 import { EACCES, EEXIST, EPERM } from "../std/sys";
-import { libraryPath } from "./environment";
+import { inSession } from "./environment";
 import { inInitialNamespace, SCRATCH } from "./privileges";
 
 const scratch: usize = memory.data(<i32>SCRATCH, 8);
@@ -15,7 +15,7 @@ const scratch: usize = memory.data(<i32>SCRATCH, 8);
  * may not open the ring is reported by whoever executed it: it never says that it has started.) `errno`: of the mmap.
  */
 export function withoutSled(errno: u64): void {
-  if (libraryPath && !ring) return;
+  if (inSession() && !ring) return;
   if (ring && load<u32>(ring + RING_H_ROOT)) {
     recordGap(GAP_NO_VA0, errno, cstr("mmap at address 0"), 17);
     return;

@@ -80,6 +80,27 @@ let used: usize = 0;
 
 /** NUL-terminated path of this library in a session; 0 when this process has none. */
 export let libraryPath: usize = 0;
+/** NUL-terminated path of zpoline-exec in a process that it has loaded; 0 in others. */
+export let doorPath: usize = 0;
+
+/** Whether somebody reads what this process records. */
+export function inSession(): bool {
+  return libraryPath != 0 || (doorPath != 0 && valueOf(SESSION) != 0);
+}
+
+/** This process is loaded by the file at `path`, `length` bytes. */
+export function setDoor(path: usize, length: usize): void {
+  doorPath = keep(path, length);
+}
+
+/** `NAME=VALUE` of one of our own variables, given to the loader door; false when it is none. */
+export function takeSetting(text: usize): bool {
+  const variable = variableOf(text);
+  if (variable >= OURS) return false;
+  const value = text + stringLength(nameOf(variable));
+  unchecked((values[variable] = keep(value, stringLength(value))));
+  return true;
+}
 
 /** Address of the NUL-terminated value of a variable; 0 where it is not set. */
 // @ts-ignore: decorator
@@ -101,24 +122,26 @@ export function valuesSize(): usize {
 }
 
 /**
- * `variables` is the NULL-terminated array on the initial stack; in a session it is changed in place. Where the program has
- * rights that its caller has not (setuid and so on), nothing that the caller says is believed.
+ * `variables` is the NULL-terminated array on the initial stack; in a session of the preload door it is changed in place.
+ * Where the program has rights that its caller has not (setuid and so on), nothing that the caller says is believed. The
+ * loader door has been told all settings of a session already.
  */
 export function takeEnvironment(variables: usize): void {
   if (!variables) return;
   findVector(variables);
   if (auxiliary(AT_SECURE)) return;
+  const first: u32 = doorPath && valueOf(SESSION) ? OURS : 0;
   let preload: usize = 0;
   for (let p = variables; load<usize>(p); p += 8) {
     const text = load<usize>(p);
     if (!preload && startsWith(text, cstr("LD_PRELOAD="))) preload = text;
     const variable = variableOf(text);
-    if (variable < COUNT && !valueOf(variable)) {
+    if (variable >= first && variable < COUNT && !valueOf(variable)) {
       const value = text + stringLength(nameOf(variable));
       unchecked((values[variable] = keep(value, stringLength(value))));
     }
   }
-  if (!valueOf(SESSION) || !preload) return;
+  if (doorPath || !valueOf(SESSION) || !preload) return;
   const list = preload + PRELOAD_NAME;
   const ours = findOurs(list);
   libraryPath = keep(ours, entryEnd(ours) - ours);
@@ -194,7 +217,7 @@ export const AT_MINSIGSTKSZ: u64 = 51;
 const AT_LIMIT: u64 = 64;
 let vector: usize = 0;
 
-function findVector(variables: usize): void {
+export function findVector(variables: usize): void {
   vector = variables;
   while (load<usize>(vector)) vector += 8;
   vector += 8;

@@ -4,6 +4,7 @@
  */
 import { GAP_EXEC_UNHOOKED, GAP_NO_VA0 } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
+import { followExec } from "../door/follow";
 import { NOT_READABLE, readable, safeStringLength } from "../record/memory";
 import { recordGap } from "../record/record";
 import { isStrict } from "../record/strict";
@@ -14,7 +15,7 @@ import { cstr } from "../std/cstr";
 import { syscall6 } from "../std/raw";
 import { AT_FDCWD, failed, mapPages, SYS_EXECVEAT, unmapPages } from "../std/sys";
 import { loadsLibraries } from "./executable";
-import { AUDIT, isOurVariable, libraryPath, nameOf, OURS, SESSION, valueOf, valuesSize } from "./environment";
+import { AUDIT, doorPath, isOurVariable, libraryPath, nameOf, OURS, SESSION, valueOf, valuesSize } from "./environment";
 import { copyOthers, namesOurs, PRELOAD_NAME } from "./preload";
 import { mayMapZero } from "./privileges";
 import { currentThread, ThreadBlock } from "./thread";
@@ -36,8 +37,12 @@ const SLOTS: usize = <usize>OURS + 2;
 export function beforeExec(f: Frame): void {
   beforeExecSigsys();
   f.cookie = environmentArgument(f);
+  if (doorPath) {
+    followExec(f);
+    return;
+  }
   const variables = <usize>f.cookie;
-  const count = countVariables(variables);
+  const count = countStrings(variables);
   if (count == NOT_READABLE) return; // the kernel will say EFAULT
   const preload = findVariable(variables, count, cstr("LD_PRELOAD="));
   let preloadLength: usize = 0;
@@ -65,7 +70,7 @@ export function beforeExec(f: Frame): void {
 /** Bytes of memory that nobody needs before the call: SCRATCH of privileges.ts, FD_PATH here. */
 // @ts-ignore: decorator
 @inline
-function scratchOf(f: Frame): usize {
+export function scratchOf(f: Frame): usize {
   return changetype<usize>(f) + offsetof<Frame>("plan0");
 }
 
@@ -108,12 +113,12 @@ function isOutOfReach(): bool {
 
 // @ts-ignore: decorator
 @inline
-function pathArgument(f: Frame): usize {
+export function pathArgument(f: Frame): usize {
   return <usize>(<u32>f.nr == <u32>SYS_EXECVEAT ? f.a1 : f.a0);
 }
 
 /** 0 when it cannot be read. */
-function pathLength(f: Frame): u32 {
+export function pathLength(f: Frame): u32 {
   const length = safeStringLength(pathArgument(f), MOST_PATH);
   return length == NOT_READABLE ? 0 : <u32>length;
 }
@@ -133,7 +138,7 @@ export function dropExecPages(block: ThreadBlock): void {
 
 // @ts-ignore: decorator
 @inline
-function environmentArgument(f: Frame): u64 {
+export function environmentArgument(f: Frame): u64 {
   return <u32>f.nr == <u32>SYS_EXECVEAT ? f.a3 : f.a2;
 }
 
@@ -142,8 +147,8 @@ function setEnvironmentArgument(f: Frame, value: u64): void {
   else f.a2 = value;
 }
 
-/** Linux takes a null environment as an empty one. */
-function countVariables(variables: usize): usize {
+/** Linux takes a null array as an empty one. */
+export function countStrings(variables: usize): usize {
   if (!variables) return 0;
   for (let n: usize = 0; n < MOST_VARIABLES; n++) {
     if (!readable(variables + n * 8, 8)) return NOT_READABLE;

@@ -1,9 +1,8 @@
 /** Files: their status and their names. Results are those of the system calls: ≥ 0, or -errno. */
 import { syscall6 } from "./raw";
-import { AT_FDCWD, failed, SYS_FSTAT, SYS_OPENAT, SYS_RT_SIGPROCMASK, SYS_WRITE } from "./sys";
+import { AT_FDCWD, failed, SYS_FSTAT, SYS_NEWFSTATAT, SYS_OPENAT, SYS_RT_SIGPROCMASK, SYS_WRITE } from "./sys";
 
 const SYS_MKDIRAT: u64 = 258;
-const SYS_NEWFSTATAT: u64 = 262;
 const SYS_UNLINKAT: u64 = 263;
 const SYS_RENAMEAT: u64 = 264;
 const SYS_RT_SIGTIMEDWAIT: u64 = 128;

@@ -3,7 +3,9 @@ import { syscall6 } from "./raw";
 
 export const SYS_READ: u64 = 0;
 export const SYS_WRITE: u64 = 1;
+export const SYS_OPEN: u64 = 2;
 export const SYS_CLOSE: u64 = 3;
+export const SYS_STAT: u64 = 4;
 export const SYS_FSTAT: u64 = 5;
 export const SYS_MMAP: u64 = 9;
 export const SYS_MPROTECT: u64 = 10;
@@ -46,11 +48,17 @@ export const SYS_EPOLL_PWAIT2: u64 = 441;
 export const SYS_RT_SIGPENDING: u64 = 127;
 export const SYS_RT_SIGTIMEDWAIT: u64 = 128;
 export const SYS_RT_SIGSUSPEND: u64 = 130;
+export const SYS_NEWFSTATAT: u64 = 262;
+export const SYS_READLINKAT: u64 = 267;
+export const SYS_FACCESSAT: u64 = 269;
 export const SYS_SECCOMP: u64 = 317;
 export const SYS_EXECVEAT: u64 = 322;
 export const SYS_PKEY_MPROTECT: u64 = 329;
+export const SYS_STATX: u64 = 332;
 export const SYS_IO_URING_SETUP: u64 = 425;
 export const SYS_CLONE3: u64 = 435;
+export const SYS_OPENAT2: u64 = 437;
+export const SYS_FACCESSAT2: u64 = 439;
 
 export const PROT_NONE: u64 = 0;
 export const PROT_READ: u64 = 1;

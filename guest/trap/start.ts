@@ -1,7 +1,7 @@
 /** The trap from our start-up on, and in new threads and processes. */
 import { GAP_NO_TRAP, RING_H_ROOT } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
-import { AT_MINSIGSTKSZ, auxiliary, libraryPath } from "../process/environment";
+import { AT_MINSIGSTKSZ, auxiliary, inSession } from "../process/environment";
 import { recordGap } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, withoutTrap } from "../rewrite/kinds";
@@ -27,7 +27,7 @@ export function startTrap(): void {
   }
   withoutTrap();
   const what = cstr("this process cannot trap system calls");
-  if ((libraryPath && !ring) || (ring && load<u32>(ring + RING_H_ROOT))) {
+  if ((inSession() && !ring) || (ring && load<u32>(ring + RING_H_ROOT))) {
     recordGap(GAP_NO_TRAP, errno, cstr("prctl(PR_SET_SYSCALL_USER_DISPATCH)"), 35);
     return;
   }

@@ -5,6 +5,7 @@ import { ZpolineError } from "../errors.ts";
 import { dataLimitFor, StraceText } from "../present/strace.ts";
 import type { Coverage } from "../session/coverage.ts";
 import { inheritAll } from "../session/descriptors.ts";
+import { DOORS, type Door } from "../session/doors.ts";
 import { describeGaps } from "../session/gaps.ts";
 import { requireProc } from "../session/prerequisites.ts";
 import { DEFAULT_DATA_LIMIT, PATCH_CHOICES, type PatchChoice, startSession } from "../session/session.ts";
@@ -28,6 +29,7 @@ interface TraceFlags {
   readonly coverage?: string;
   readonly strict?: true;
   readonly ioUring: boolean;
+  readonly via?: Door;
 }
 
 export function traceCommand(): Command {
@@ -48,6 +50,7 @@ export function traceCommand(): Command {
     .option("--coverage <file>", "write to a file whether the trace is complete, and what it misses (JSON)")
     .option("--strict", "end COMMAND and all of its processes at the first gap, with status 125")
     .option("--no-io-uring", "answer io_uring_setup with ENOSYS, so that system calls are made instead")
+    .addOption(new Option("--via <door>", "how the hook gets into the program").choices(DOORS))
     .argument("<command>", "what to run: the first word that is no option")
     .argument("[args...]", "its arguments")
     .action(traceAction);
@@ -84,6 +87,7 @@ async function traceAction(command: string, args: readonly string[], flags: Trac
     strict,
     ioUring: flags.ioUring,
     patch: flags.patch,
+    ...(flags.via === undefined ? {} : { via: flags.via }),
   });
   const release = passSignalsTo(session);
   const result = await session.result.finally(release);

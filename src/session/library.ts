@@ -3,8 +3,9 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { ZpolineError } from "../errors.ts";
 
-/** Where the build puts the library; the same from src/ and from dist/. */
+/** Where the build puts the library and the loader; the same from src/ and from dist/. */
 const BUILT = fileURLToPath(new URL("../../dist/libzpoline.so", import.meta.url));
+const BUILT_DOOR = fileURLToPath(new URL("../../dist/zpoline-exec", import.meta.url));
 
 /** ld.so(8): LD_PRELOAD is a list separated by blanks or colons, and nothing can be quoted. */
 const UNLISTABLE = /[\s:]/;
@@ -34,6 +35,12 @@ export function preloadPath(directory: string, library: string = BUILT): string 
   }
   fs.symlinkSync(library, link);
   return link;
+}
+
+/** The absolute path of zpoline-exec. Throws ZpolineError NOT_BUILT. */
+export function doorPath(): string {
+  requireBuilt(BUILT_DOOR);
+  return BUILT_DOOR;
 }
 
 function requireBuilt(library: string): void {

@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import type { ChildProcess, StdioOptions } from "node:child_process";
 import * as os from "node:os";
 import { describeProgram, type ProgramDescription } from "../elf/program.ts";
 import { ZpolineError } from "../errors.ts";
@@ -8,10 +8,10 @@ import { NUMBERS } from "../syscalls/numbers.ts";
 import { Clock } from "./clock.ts";
 import { findCommand } from "./command.ts";
 import { type Coverage, coverageOf } from "./coverage.ts";
+import { type Door, spawnHooked } from "./doors.ts";
 import { filterSink } from "./filter.ts";
 import { type Gap, GapList } from "./gaps.ts";
 import { killAll } from "./kill.ts";
-import { preloadList, preloadPath } from "./library.ts";
 import type { Status } from "./narrator.ts";
 import { requireAddressZero, requireProc } from "./prerequisites.ts";
 import { isSecure } from "./processes.ts";
@@ -72,6 +72,8 @@ export interface SessionOptions {
   readonly idle?: () => void;
   /** The library to preload; by default the one that the build made. */
   readonly library?: string;
+  /** How the hook gets into the program; "preload" by default. */
+  readonly via?: Door;
 }
 
 export interface SessionResult {
@@ -87,12 +89,12 @@ export const DEFAULT_DATA_LIMIT = 32;
 
 /** Starts a program with the hook in it. Throws ZpolineError when it cannot be started; nothing is left behind then. */
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "auto" } = options;
+  const { command, args, env = process.env, cwd, select, stdio = "inherit", patch = "auto", via = "preload" } = options;
   const strict = options.strict === true;
   requireProc();
   const file = findCommand(command, env["PATH"], cwd ?? ".");
   const program = describeProgram(file);
-  const reason = unhookable(program);
+  const reason = unhookable(program, via);
   if (strict && reason !== "") throw strictRefusal(command, reason);
   if (patch.startsWith("zero")) requireAddressZero();
   removeStale(os.tmpdir());
@@ -101,20 +103,16 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const remove = (): void => ring.remove();
   process.on("exit", remove);
   try {
-    const library = preloadPath(ring.directory, options.library);
-    const LD_PRELOAD = preloadList(library, env["LD_PRELOAD"]);
-    const child = spawn(file, args, {
-      argv0: command,
-      ...(cwd === undefined ? {} : { cwd }),
-      stdio,
-      env: {
-        ...env,
-        LD_PRELOAD,
-        ZPOLINE_SESSION: ring.path,
-        ZPOLINE_PATCH: patch,
-        ZPOLINE_STRICT: strict ? "1" : "0",
-        ...(options.ioUring === false ? { ZPOLINE_IO_URING: "off" } : {}),
-      },
+    const settings = {
+      ZPOLINE_SESSION: ring.path,
+      ZPOLINE_PATCH: patch,
+      ZPOLINE_STRICT: strict ? "1" : "0",
+      ...(options.ioUring === false ? { ZPOLINE_IO_URING: "off" } : {}),
+    };
+    const { library } = options;
+    const child = spawnHooked({
+      ...{ via, command, file, args, settings, env, cwd, stdio, library },
+      directory: ring.directory,
     });
     const exit = waitFor(child);
     await started(child, command);
@@ -184,7 +182,7 @@ export class Session {
       gaps: this.#gaps,
       root: this.pid,
       sink: filterSink(sink, filter),
-      unhookable: unhookable(program),
+      unhookable: unhookable(program, options.via ?? "preload"),
     });
     const ended = exit.then((status) => {
       this.#status = status;
@@ -275,9 +273,9 @@ function strictRefusal(command: string, reason: string): ZpolineError {
   });
 }
 
-/** Why ld.so would not load the library into the program; "" where it would. */
-function unhookable({ linkage, gainsRights, path }: ProgramDescription): string {
-  if (linkage === "static") return `${path} is statically linked`;
+/** Why the hook cannot get into the program; "" where it can. */
+function unhookable({ linkage, gainsRights, path }: ProgramDescription, via: Door): string {
+  if (linkage === "static" && via === "preload") return `${path} is statically linked`;
   return gainsRights ? `${path} is set-user-ID or set-group-ID` : "";
 }
 

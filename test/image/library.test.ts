@@ -5,7 +5,7 @@ import { Code, Decoder, DecoderOptions, InstructionInfoFactory, RegisterExt } fr
 import { describe, expect, test } from "vitest";
 import { readElf, readSections, readSymbols, sectionBytes } from "../../src/elf/read.ts";
 import { memorySource } from "../../src/elf/source.ts";
-import { buildLibrary } from "../../src/image/image.ts";
+import { buildImages } from "../../src/image/image.ts";
 import { run } from "../e2e/run.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -58,8 +58,8 @@ describe("libzpoline.so", () => {
   });
 
   test("the same source gives the same bytes; the handler of the trap needs little stack", async () => {
-    const { bytes, guest } = await buildLibrary(`${root}guest/main.ts`, root);
-    expect(Buffer.compare(bytes, file)).toBe(0);
+    const { library, guest } = await buildImages(`${root}guest/main.ts`, root);
+    expect(Buffer.compare(library, file)).toBe(0);
     const handler = guest.entries.find(({ name }) => name === "on_sigsys")!;
     expect(handler.maxStack).toBeLessThan(1280 - 128); // HANDLER_STACK in guest/trap/start.ts, and what zp_sigsys pushes
   });
