@@ -14,6 +14,7 @@ import { AT_BASE, AT_EXECFN, auxiliary, doorPath, libraryPath, SESSION, takeEnvi
 import { ownImage } from "./process/mappings";
 import { isHooked } from "./process/presence";
 import { copyExecutable } from "./process/program";
+import { lookForGoroutines } from "./process/room";
 import { adoptBlock, allocateBlock, currentPid, ThreadBlock } from "./process/thread";
 import { recordStart } from "./record/record";
 import { attachRing, ring } from "./record/ring";
@@ -31,7 +32,17 @@ export { on_fault } from "./foreign/crash";
 export { on_hook_enter, on_hook_exit } from "./foreign/enter";
 export { on_next, on_next_exit } from "./foreign/next";
 export { on_hook_entry } from "./foreign/registers";
-export { on_cancel_point, on_enter, on_dispatching, on_enter_any, on_exit, on_raw_exit, on_watched } from "./hook/dispatch";
+export {
+  on_cancel_point,
+  on_dispatching,
+  on_enter,
+  on_enter_any,
+  on_exit,
+  on_raw_exit,
+  on_watched,
+  exited,
+  watched,
+} from "./hook/dispatch";
 export { on_unknown } from "./hook/landing";
 export { on_signal, on_signal_return } from "./signal/deliver";
 export { on_int80, on_int80_exit } from "./trap/int80";
@@ -83,6 +94,7 @@ export function on_start(stack: usize, entry: usize): usize {
 /** Both doors: the program is mapped, the settings are known; nothing of it has run. `variables`: its environment. */
 function startHooking(thread: ThreadBlock, variables: usize, begin: u64): void {
   fixAuditPath();
+  lookForGoroutines(variables);
   choosePatches();
   const sled = usesZero ? mapSled() : 0;
   if (failed(sled) && isAuto) withoutZero();

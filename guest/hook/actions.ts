@@ -13,6 +13,7 @@ import {
 } from "../../src/image/layout";
 import { EXE_CALL_COUNT, EXE_CALLS } from "../door/exe-link";
 import { doorPath, HOOK, valueOf } from "../process/environment";
+import { hasGoroutines } from "../process/room";
 import { recorded } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, usesZero } from "../rewrite/kinds";
@@ -99,6 +100,7 @@ const SPECIAL_COUNT: u32 = 24;
 export function setActions(): void {
   for (let i: u32 = 0; i < SPECIAL_COUNT; i++) mark(unchecked(SPECIAL[i]), ACTION_SPECIAL);
   mark(<u64>ACTION_NUMBERS, ACTION_SPECIAL);
+  if (hasGoroutines) mark(SYS_SIGALTSTACK, ACTION_SPECIAL);
   if (usesTrap) {
     mark(SYS_RT_SIGACTION, ACTION_SPECIAL);
     for (let i: u32 = 0; i < MASK_CALL_COUNT; i++) mark(unchecked(MASK_CALLS[i]), ACTION_SPECIAL);

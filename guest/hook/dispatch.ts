@@ -30,6 +30,7 @@ import { afterExec, beforeExec } from "../process/exec";
 import { refuseRing, reportRing } from "../process/io-uring";
 import { keepOurs } from "../process/mappings";
 import { tellPresence } from "../process/presence";
+import { elsewhere, hasGoroutines, isCramped, noteAlternateStack } from "../process/room";
 import { afterFilter, beforeFilter } from "../process/seccomp";
 import { hideGs, keepGs } from "../process/segments";
 import { leaveStack, unmapsOwnStack } from "../process/stack";
@@ -81,6 +82,13 @@ import { actionOf } from "./actions";
 import { Frame, placeFrame } from "./frame";
 import { answerPageZero, mayReadPageZero } from "./pointers";
 
+// @ts-ignore: decorator
+@external("symbol", "watched")
+declare function watchedAddress(): usize;
+// @ts-ignore: decorator
+@external("symbol", "exited")
+declare function exitedAddress(): usize;
+
 /** Set in the numbers of the x32 ABI, which few kernels have (asm/unistd.h, __X32_SYSCALL_BIT). */
 const X32_BIT: u64 = 1 << 30;
 const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
@@ -115,6 +123,11 @@ export function on_enter_any(f: Frame): u32 {
 /** The rest of on_enter. An export, so that it stays a function of its own. */
 export function on_watched(f: Frame, action: u32): u32 {
   placeFrame(f);
+  return hasGoroutines && isCramped(f) ? elsewhere(watchedAddress(), f, action) : watched(f, action);
+}
+
+/** on_watched where there is room. */
+export function watched(f: Frame, action: u32): u32 {
   if (action & ACTION_CONSTANT) {
     f.result = 0;
     return VERDICT_SKIP;
@@ -130,6 +143,12 @@ export function on_watched(f: Frame, action: u32): u32 {
 
 /** Called by the stub after the call, when on_enter asked for it. */
 export function on_exit(f: Frame): void {
+  if (hasGoroutines && isCramped(f)) elsewhere(exitedAddress(), f, 0);
+  else exited(f);
+}
+
+/** on_exit where there is room. */
+export function exited(f: Frame): void {
   const action = actionOf(<u32>f.nr);
   if (action & ACTION_SPECIAL) specialExit(f);
   if (action & ACTION_RECORD) recordExit(f);
@@ -239,6 +258,7 @@ export function specialExit(f: Frame): void {
   }
   if (nr == SYS_SIGALTSTACK) {
     afterAlternateStack(f);
+    if (!f.result) noteAlternateStack(f);
     return;
   }
   if (nr >= <u64>ACTION_NUMBERS) {

@@ -4,7 +4,7 @@
  *
  * What a parent in vfork needs again after its child has used its stack lies in its block, keyed by stack pointer.
  */
-import { THREAD_CURSOR, THREAD_SELF, THREAD_SIZE } from "../../src/image/layout";
+import { THREAD_CURSOR, THREAD_ROOM_BUSY, THREAD_SELF, THREAD_SIZE } from "../../src/image/layout";
 import { own } from "./own";
 import { gsLoad64, gsStore64, syscall6 } from "../std/raw";
 import { ARCH_SET_GS, ESRCH, failed, mapPages, SYS_ARCH_PRCTL, SYS_GETPID, SYS_GETTID, SYS_TGKILL } from "../std/sys";
@@ -206,6 +206,7 @@ function clearBlock(block: ThreadBlock): usize {
   block.swappedSigsys = 0;
   block.awaitsSigsys = 0;
   block.pendingSigsys = 0;
+  store<u64>(changetype<usize>(block), 0, THREAD_ROOM_BUSY);
   forgetPages(block);
   return changetype<usize>(block);
 }

@@ -4,6 +4,7 @@ import type { ObjectFile } from "../compiler/object.ts";
 import { writeExecutable, writeSharedObject } from "../elf/write.ts";
 import { dispatchStub } from "./dispatch-stub.ts";
 import { doorStub } from "./door-stub.ts";
+import { elsewhereStub } from "./elsewhere.ts";
 import { hookStub } from "./hook-stub.ts";
 import { int80Stub } from "./int80-stub.ts";
 import { landingStub } from "./landing.ts";
@@ -39,6 +40,7 @@ const templates = (): ObjectFile[] => [
   int80Stub(),
   foreignStub(),
   dispatchStub(),
+  elsewhereStub(),
   signalStub(),
   guestText,
   trapStub(),

@@ -67,6 +67,10 @@ export const THREAD_HOOK_CALL_SP = 88;
 export const THREAD_HOOK_NEXT_SP = 96;
 /** The frame of the level that uses the thread's own hook stack; 0 when none does. */
 export const THREAD_HOOK_OWNER = 104;
+/** End of the thread's own stack for guest code; 0: not mapped yet. Kept when the block goes to another thread. */
+export const THREAD_ROOM = 4064;
+/** Not 0 while guest code runs there. */
+export const THREAD_ROOM_BUSY = 4072;
 export const THREAD_SIZE = 4096;
 
 // ── Zeroed memory of the image (memory.ts) ───────────────────────────────────────────────────────────────────────────

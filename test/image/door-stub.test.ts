@@ -1,38 +1,17 @@
 /** The first and the last instructions of zpoline-exec. */
-import { Decoder, DecoderOptions, Formatter, FormatterSyntax } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { doorStub } from "../../src/image/door-stub.ts";
+import { disassembled } from "./disassembled.ts";
 
 const onStart = { code: [{ name: "on_start", bytes: Uint8Array.of(0xc3), relocs: [] }], data: [] };
 const image = link([doorStub(), onStart], { base: 0x10000, provided: { __rela_start: 0x10100, __rela_end: 0x10130 } });
 const address = (name: string): number => image.symbols.get(name)!.address;
 
-function disassemble(): string[] {
-  const { address: start, size } = image.symbols.get("_start")!;
-  const { text } = image.regions;
-  const decoder = new Decoder(
-    64,
-    text.bytes.subarray(start - text.address, start - text.address + size),
-    DecoderOptions.None,
-  );
-  decoder.ip = BigInt(start);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines: string[] = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    lines.push(formatter.format(instruction));
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
-  return lines;
-}
-
 const at = (name: string, offset = 0): string => `[${(address(name) + offset).toString(16).toUpperCase()}h]`;
 
 describe("the stub of the loader door", () => {
-  const lines = disassemble();
+  const lines = disassembled(image, "_start");
 
   test("adds the place of the image to its pointers, before anything else", () => {
     const [first, second, third] = lines;
