@@ -36,6 +36,9 @@ declare function zp_stub_areas(): usize;
 @external("symbol", "zp_jump_entry")
 declare function zp_jump_entry(): usize;
 // @ts-ignore: decorator
+@external("symbol", "zp_jump_known")
+declare function zp_jump_known(): usize;
+// @ts-ignore: decorator
 @external("symbol", "zp_jump_tail")
 declare function zp_jump_tail(): usize;
 // @ts-ignore: decorator
@@ -72,6 +75,9 @@ class AreaHead {
   tail: usize;
   cancelEntry: usize;
   cancelTail: usize;
+  /** For stubs without a tail. */
+  knownEntry: usize;
+  unused: usize;
 }
 
 // @ts-ignore: decorator
@@ -154,6 +160,7 @@ export function openArea(low: usize, high: usize, most: u32, bytes: usize): usiz
   const head = changetype<AreaHead>(area.start);
   head.entry = zp_jump_entry();
   head.tail = zp_jump_tail();
+  head.knownEntry = zp_jump_known();
   head.cancelEntry = head.cancelTail = zp_cancel_entry();
   return found;
 }
@@ -173,11 +180,25 @@ function takeArea(low: usize, high: usize, size: usize): usize {
   return atomic.cmpxchg<u32>(stateOf(area), AREA_FREE, AREA_TAKEN) == AREA_FREE ? changetype<usize>(area) : 0;
 }
 
+/** `mov $imm32, %eax` */
+const MOV_EAX: u8 = 0xb8;
+const MOV_EAX_SIZE: u8 = 5;
+/** Linux has no greater number on x86-64. */
+const KNOWN_NUMBERS: u32 = 512;
+
+/** Whether all that is moved is an instruction that loads a number for zp_jump_known. */
+function isNumberKnown(site: usize, entry: Entry): bool {
+  if (entry.before != MOV_EAX_SIZE || entry.after) return false;
+  return load<u8>(site - 5) == MOV_EAX && load<u32>(site - 4) < KNOWN_NUMBERS;
+}
+
 /** Makes the stub of `site`, which lies behind all that the area has. False: it cannot be; the area is as before. */
 export function addStub(area: Area, site: usize, entry: Entry, cancellable: bool, insn: Insn): bool {
   const stub = area.start + area.used;
   if (area.count == area.most || stub + nearStubSize(entry) > area.end) return false;
-  const entries = area.start + (cancellable ? offsetof<AreaHead>("cancelEntry") : 0);
+  let entries = area.start;
+  if (cancellable) entries += offsetof<AreaHead>("cancelEntry");
+  else if (isNumberKnown(site, entry)) entries += offsetof<AreaHead>("knownEntry");
   const length = writeNearStub(stub, stub, site, entry, entries, insn);
   if (!length) return false;
   const row = rowAt(area, area.count++);

@@ -7,6 +7,7 @@
  *
  *     zp_entry        [rsp] is the address after the call site, rax is below 4096: it landed in the sled
  *     zp_jump_entry   rcx is the address after the call site; rax may be anything
+ *     zp_jump_known   the same, and rax is below 512, as the instruction before the site has set it
  *     zp_jump_tail    r11 is the address after the call site, rcx where to go on: at the rest of the jump patch
  *
  * As after a real `syscall`, only rax, rcx (return address) and r11 (flags) change. Nothing above the frame is written but
@@ -100,34 +101,14 @@ function ask(a: StubAssembler, hooked: Label): void {
   a.call("on_enter");
 }
 
-/** From a frame that beginFrame has begun; nothing but that has been touched. */
-function jumped(a: StubAssembler, hooked: Label, called: Label, any: Label): void {
-  const small = a.label();
-  const bypass = a.label();
-  ifSmallNumber(a, small);
-  a.jmp(any);
-
-  // Nobody looks at this number: no flags changed, and nothing on the stack but the two words.
-  a.mark("zp_jump_bypass");
-  a.bind(bypass);
+/** Nobody looks at this number: no flags changed, and nothing on the stack but the two words of beginFrame. */
+function bypassedJump(a: StubAssembler): void {
   a.systemCall({ kind: CALL_BEGUN, distance: FRAME_NEXT });
   a.pop(rcx);
   insideFrame(a, -FRAME_IP);
   a.lea(64, rsp, slot(FRAME_TO_PROGRAM - FRAME_IP));
   outsideFrame(a);
   a.jmp(rcx);
-
-  insideFrame(a, -FRAME_NEXT);
-  a.bind(small);
-  a.lea(64, r11, symbol("zp_actions"));
-  a.mov(32, rcx, rax);
-  a.movzx(rcx, 8, indexed(r11, rcx));
-  a.jrcxz(bypass);
-  a.mov(32, r11, rcx);
-  ask(a, hooked);
-  a.cmp(32, rax, VERDICT_SKIP);
-  a.jcc("ne", called);
-  leave(a);
 }
 
 export function entryStub(): ObjectFile {
@@ -238,7 +219,29 @@ export function entryStub(): ObjectFile {
   a.mark("zp_jump_entry");
   beginFrame(a);
   a.bind(begun);
-  jumped(a, hooked, called, any);
+  const small = a.label();
+  const bypassJump = a.label();
+  ifSmallNumber(a, small);
+  a.jmp(any);
+
+  insideFrame(a, -FRAME_NEXT);
+  a.mark("zp_jump_bypass");
+  a.bind(bypassJump);
+  bypassedJump(a);
+
+  // As zp_known, but for the way back: no call has been made at the site.
+  a.mark("zp_jump_known");
+  beginFrame(a);
+  a.bind(small);
+  a.lea(64, r11, symbol("zp_actions"));
+  a.mov(32, rcx, rax);
+  a.movzx(rcx, 8, indexed(r11, rcx));
+  a.jrcxz(bypassJump);
+  a.mov(32, r11, rcx);
+  ask(a, hooked);
+  a.cmp(32, rax, VERDICT_SKIP);
+  a.jcc("ne", called);
+  leave(a);
 
   insideFrame(a, -FRAME_NEXT);
   a.bind(any);

@@ -58,7 +58,7 @@ describe("debugging", () => {
   test.each(
     HOOKS.flatMap(([name, environment, hook]) => [
       [`zero, ${name}`, environment, `${hook} zp_known`] as const,
-      [`jump, ${name}`, [...environment, "ZPOLINE_PATCH jump"], `${hook} zp_jump_entry`] as const,
+      [`jump, ${name}`, [...environment, "ZPOLINE_PATCH jump"], `${hook} zp_jump_known`] as const,
     ]),
   )("gdb finds the caller from every instruction of a hooked call: %s", (_, environment, args) => {
     const script = join(root, "test/fixtures/step-through.py");
