@@ -189,6 +189,14 @@ describe("windows", () => {
       ],
       { before: 0, after: 6 },
     ],
+    [
+      "a branch to the site from a longer function outside",
+      [
+        [0x0f, 0x84, ...int32(14), ...MOV, ...SYSCALL, ...CMP, ...RET],
+        [0xe9, ...int32(-14), ...Array<number>(16).fill(0x90)],
+      ],
+      { before: 0, after: 6 },
+    ],
     ["any jump", [[0x74, 9, ...COPY, ...COPY, ...SYSCALL, ...RET, 0xff, 0xe0]], unknownBranches],
     ["a call before", [[0xe8, 0, 0, 0, 0, ...SYSCALL, 0xe8, 0, 0, 0, 0, ...RET]], noRoom],
     ["endbr64 before", [[...MOV, 0xf3, 0x0f, 0x1e, 0xfa, ...SYSCALL, ...RET]], noRoom],
@@ -212,6 +220,13 @@ describe("windows", () => {
     const [site, other] = [TEXT + 16, TEXT + 11];
     expect(planIn([code], entry(DATA, other))).toMatchObject([{ before: 5, one: true }]);
     expect(planIn([code], [...entry(DATA, other), ...entry(DATA, site)])).toMatchObject([unknownBranches]);
+  });
+
+  test("a jump through the address of a table leads to the site", () => {
+    const code = [0x74, 7, 0xff, 0x24, 0xc5, ...int32(DATA), ...MOV, ...SYSCALL, ...CMP, ...RET];
+    const entry = (to: number) => [...int32(to), 0, 0, 0, 0];
+    expect(planIn([code], entry(TEXT + 9))).toMatchObject([{ before: 5, one: true }]);
+    expect(planIn([code], [...entry(TEXT + 9), ...entry(TEXT + 14)])).toMatchObject([unknownBranches]);
   });
 });
 
