@@ -98,17 +98,19 @@ const WATCHED: u32 = ACTION_RECORD | ACTION_SPECIAL | ACTION_POINTERS;
  * Short, and in need of no register to save.
  */
 export function on_enter(f: Frame, action: u32): u32 {
-  return dispatching ? on_dispatching(f, action) : decide(f, action);
+  if (dispatching) return on_dispatching(f, action);
+  if (action & ACTION_HOOK) return on_hook_enter(f, action);
+  if (action & WATCHED) return on_watched(f, action);
+  f.result = 0;
+  return action & ACTION_CONSTANT ? VERDICT_SKIP : VERDICT_CALL;
 }
 
-/** on_enter where the program has Syscall User Dispatch of its own. An export, so that it stays a function of its own. */
+/**
+ * on_enter where the program has Syscall User Dispatch of its own. An export, so that it stays a function of its own. The rest
+ * is as there, once more: parameters of an inlined function are lost to debuggers.
+ */
 export function on_dispatching(f: Frame, action: u32): u32 {
-  return action & ACTION_NOOP && isDispatched(f) ? VERDICT_DISPATCH : decide(f, action);
-}
-
-// @ts-ignore: decorator
-@inline
-function decide(f: Frame, action: u32): u32 {
+  if (action & ACTION_NOOP && isDispatched(f)) return VERDICT_DISPATCH;
   if (action & ACTION_HOOK) return on_hook_enter(f, action);
   if (action & WATCHED) return on_watched(f, action);
   f.result = 0;
