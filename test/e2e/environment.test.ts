@@ -57,6 +57,7 @@ describe("in a session", () => {
       "ZPOLINE_AUDIT",
       "ZPOLINE_CACHE",
       "ZPOLINE_PATCH",
+      "ZPOLINE_STRICT",
     ]);
   });
 });
