@@ -30,7 +30,10 @@ const MOST_TRAPS: u32 = 150;
 let left: u32 = 0;
 /** Meanwhile memory has become executable that the program may have written to before. */
 let written: bool = false;
-/** While everything is rewritten: the address behind the call at hand, and whether a signal may have interrupted something. */
+/**
+ * While everything is rewritten: the address behind the call at hand, and whether somebody may come back elsewhere, from a
+ * handler or from vfork.
+ */
 let returning: usize = 0;
 let interrupted: bool = false;
 
@@ -76,7 +79,7 @@ export function rewriteNow(after: usize): void {
   syscall6(SYS_RT_SIGPROCMASK, SIG_SETMASK, masks, masks + 8, SIGSET_SIZE, 0, 0);
   left = 0;
   returning = after;
-  interrupted = load<u8>(zp_handled()) != 0;
+  interrupted = load<u8>(zp_handled()) != 0 || isLent(currentThread());
   rewriteLate(!written);
   returning = 0;
   interrupted = false;
