@@ -7,6 +7,7 @@ const plugin = (): string => fixture("plugin.c", "-shared", "-fPIC");
 /** Name, command, the calls to count. */
 const CASES: readonly [string, () => readonly string[], readonly string[]][] = [
   ["a library loaded by a thread, and again", () => [fixture("plugins.c"), plugin()], ["getuid"]],
+  ["libraries that 64 threads load at once", () => [fixture("libraries.c"), plugin()], ["getuid"]],
   ["a syscall on two pages, one behind misleading bytes", () => [fixture("text.c")], ["getpid", "getppid"]],
   ["functions with a red zone", () => [fixture("redzone.c")], ["getppid", "clock_gettime"]],
   ["threads made by hand, forks of threads", () => [fixture("threads.c")], ["getppid", "gettid", "clone3"]],

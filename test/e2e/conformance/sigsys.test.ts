@@ -3,6 +3,9 @@ import { fixture } from "../run.ts";
 import { asManyCallsAsStraceSees } from "./calls.ts";
 import { type Exception, JIT, sameAsNatively } from "./modes.ts";
 
+const withTrap = (because: string): readonly Exception[] =>
+  (["trap", "auto"] as const).map((patch) => ({ patch, because }));
+
 const RANGE: readonly Exception[] = (["zero", "jump"] as const).map((patch) => ({
   patch,
   because: "a range of addresses is refused",
@@ -11,6 +14,12 @@ const RANGE: readonly Exception[] = (["zero", "jump"] as const).map((patch) => (
 sameAsNatively([
   { name: "blocked by masks of every kind", source: "sigsys/masked.c", gaps: [JIT] },
   { name: "sent: handled, waited for, ignored, fatal", source: "sigsys/sent.c", gaps: [JIT] },
+  {
+    name: "sent, and read from a descriptor",
+    source: "sigsys/sent.c",
+    args: () => ["descriptor"],
+    except: withTrap("SIGSYS is never blocked for the kernel, and signalfd gives only what is"),
+  },
   { name: "filters of the program's own", source: "sigsys/filter.c", gaps: [JIT] },
   { name: "Syscall User Dispatch of the program's own", source: "sigsys/dispatch.c", gaps: [JIT], except: RANGE },
   { name: "alternate stacks, coroutines", source: "sigsys/stacks.c", gaps: [JIT] },

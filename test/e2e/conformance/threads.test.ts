@@ -1,4 +1,5 @@
 /** Threads: how they begin and end, and how they are cancelled. */
+import { fixture } from "../run.ts";
 import { type Case, sameAsNatively } from "./modes.ts";
 
 /** With glibc, and with musl, whose threads end and are cancelled in other ways. */
@@ -12,6 +13,11 @@ sameAsNatively([
   ...withBoth("detached", "detached.c"),
   { name: "cancelled around the moment of a call, as glibc 2.41 does it", source: "cancel-range.c" },
   ...withBoth("cancelled while blocked in a call", "cancel.c"),
+  {
+    name: "64 that load libraries at once; one loaded again and again",
+    source: "libraries.c",
+    args: () => [fixture("plugin.c", "-shared", "-fPIC")],
+  },
   { name: "hardly any mapping left", source: "most-mappings.c" },
   { name: "munmap of the own stack", source: "ownstack.c" },
 ]);
