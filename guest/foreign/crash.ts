@@ -99,7 +99,7 @@ function crashed(thread: ThreadBlock, signal: u32, info: usize, context: usize):
   const choice = valueOf(ZPOLINE_HOOK_CRASH);
   if (!choice || !sameString(choice, cstr("bypass"))) {
     say(cstr("\n  fix: correct the hook; ZPOLINE_HOOK_CRASH=bypass lets the program go on without it\n"));
-    setDefault(signal); // a fault comes again at once; abort() raises its signal once more
+    die(thread, signal, <i32>load<u32>(info, SI_CODE)); // what abort() does next may be watched again
     return;
   }
   say(cstr("\n  fix: correct the hook; from here on the program runs without it\n"));
