@@ -26,13 +26,15 @@ export const ORDINARY: User = {
 };
 
 let copy: string | undefined;
+afterAll(() => {
+  if (copy !== undefined) rmSync(copy, { recursive: true, force: true });
+});
 
 /** What npm would install, where everybody may read it: the checkout may lie in somebody's home directory. */
 function openCopy(): string {
   if (copy !== undefined) return copy;
   const directory = mkdtempSync(join(tmpdir(), "zpoline-open-"));
   chmodSync(directory, 0o755);
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
   for (const part of ["bin", "dist", "package.json", "node_modules/commander"]) {
     cpSync(join(checkout, part), join(directory, part), { recursive: true });
   }
