@@ -11,7 +11,7 @@ import { addKnownSite, openSites } from "./known";
 import { Entry, entryAt, isData, mayCall, PlanList } from "./list";
 import { Mapping } from "./maps";
 import { addPatch, flush, PatchBatch } from "./patch";
-import { PATCH_JUMP, PATCH_NONE, PATCH_ZERO } from "./plan";
+import { PATCH_JUMP, PATCH_NONE, PATCH_ZERO, WHY_SIGRETURN } from "./plan";
 import { hasRow, isJumpPatched } from "./stubs";
 
 /** Sites rewritten so far, and real or possible sites left alone. */
@@ -58,7 +58,8 @@ function patchAt(site: usize): u32 {
 }
 
 /**
- * Counts the sites of [start, end), reports those that were left, and tells the audit log. `cached`: the list came from the
+ * Counts the sites of [start, end), reports those that were left (but the restorer of signal handlers, which no handler
+ * returns by: guest/signal/action.ts), and tells the audit log. `cached`: the list came from the
  * cache.
  */
 export function settle(list: PlanList, mapping: Mapping, start: usize, end: usize, cached: bool): void {
@@ -72,7 +73,7 @@ export function settle(list: PlanList, mapping: Mapping, start: usize, end: usiz
     const patch = patchAt(site);
     if (patch == <u32>PATCH_ZERO) zero++;
     else if (patch == <u32>PATCH_JUMP) jump++;
-    else if (!isData(entry) && reported++ < MOST_REPORTED) reportSite(mapping, site);
+    else if (!isData(entry) && entry.why != WHY_SIGRETURN && reported++ < MOST_REPORTED) reportSite(mapping, site);
     if (log) auditSite(changetype<AuditLog>(log), mapping, site, entry, patch);
   }
   const left = list.count - zero - jump;

@@ -23,6 +23,9 @@ import { isTrapAction, setSigsys } from "./sigsys";
 @external("symbol", "zp_signal")
 declare function zp_signal(): usize;
 // @ts-ignore: decorator
+@external("symbol", "zp_handler_return")
+declare function zp_handler_return(): usize;
+// @ts-ignore: decorator
 @external("symbol", "zp_interned")
 declare function zp_interned(): usize;
 // @ts-ignore: decorator
@@ -93,13 +96,30 @@ export function actionInFrame(context: usize, signal: u32): usize {
 
 /** 0 when there is no memory. */
 function internAction(action: Action): usize {
-  const interned = intern(zp_interned(), action);
+  const returnTo = isUnchanged(action.restorer) ? zp_handler_return() : action.restorer;
+  const interned = intern(zp_interned(), action, returnTo);
   if (interned) return interned;
   const pages = mapPages(INTERNED_SIZE);
   if (failed(pages)) return 0;
   own(<usize>pages, INTERNED_SIZE);
   linkChunk(zp_interned(), <usize>pages);
-  return intern(zp_interned(), action);
+  return intern(zp_interned(), action, returnTo);
+}
+
+/** `mov $15, %eax; syscall`, and what the other form, `mov $15, %rax`, has in common with it. */
+const SIGRETURN: u32 = 15;
+const SYSCALL: u16 = 0x050f;
+
+/**
+ * Whether a restorer makes its call by a `syscall`: the C library's, which stays as it is where that is not rewritten by
+ * `call *%rax`, because unwinders know the frame of a handler by these bytes.
+ */
+function isUnchanged(restorer: usize): bool {
+  if (!readable(restorer, 9)) return false;
+  const short = load<u8>(restorer) == 0xb8;
+  if (!short && (load<u16>(restorer) != 0xc748 || load<u8>(restorer, 2) != 0xc0)) return false;
+  const constant = restorer + (short ? 1 : 3);
+  return load<u32>(constant) == SIGRETURN && load<u16>(constant, 4) == SYSCALL;
 }
 
 // @ts-ignore: decorator

@@ -24,7 +24,7 @@ export function on_signal(context: usize, shown: usize, signal: u32): usize {
   if (usesTrap) enterHandler(context, signal, changetype<Interned>(action));
   if (!showCall(context, shown)) return 0;
   if (signal == SIGSYS) showCallAddress(context);
-  if (isOurs) store<usize>(context - RESTORER, changetype<Interned>(action).restorer);
+  if (isOurs) store<usize>(context - RESTORER, changetype<Interned>(action).returnTo);
   return changetype<Interned>(action).handler;
 }
 

@@ -20,6 +20,8 @@ export class Interned {
   flags: u64;
   restorer: usize;
   mask: u64;
+  /** Where the handler returns to: the restorer, or what does the same in its place. */
+  returnTo: usize;
 }
 
 /** Before the entries of a chunk, which is INTERNED_SIZE bytes, zeroes at first. */
@@ -54,40 +56,45 @@ export function linkChunk(first: usize, added: usize): void {
   }
 }
 
-/** The entry with this content, a new one if there is none; 0 when there is no room in the chunks from `first` on. */
-export function intern(first: usize, action: Action): usize {
+/**
+ * The entry with this content, a new one if there is none, whose handler returns to `returnTo`; 0 when there is no room in
+ * the chunks from `first` on.
+ */
+export function intern(first: usize, action: Action, returnTo: usize): usize {
   for (let p = first; p; p = changetype<Chunk>(p).next) {
     const chunk = changetype<Chunk>(p);
     const taken = takenOf(chunk);
     for (let i: u32 = 0; i < taken; i++) {
-      if (isEqual(entryAt(chunk, i), action)) return changetype<usize>(entryAt(chunk, i));
+      if (isEqual(entryAt(chunk, i), action, returnTo)) return changetype<usize>(entryAt(chunk, i));
     }
   }
   for (let p = first; p; p = changetype<Chunk>(p).next) {
     const chunk = changetype<Chunk>(p);
     if (takenOf(chunk) == ROOM) continue;
     const index = atomic.add<u64>(p + offsetof<Chunk>("taken"), 1);
-    if (index < ROOM) return fill(entryAt(chunk, <u32>index), action);
+    if (index < ROOM) return fill(entryAt(chunk, <u32>index), action, returnTo);
   }
   return 0;
 }
 
-function fill(entry: Interned, action: Action): usize {
+function fill(entry: Interned, action: Action, returnTo: usize): usize {
   entry.handler = action.handler;
   entry.flags = action.flags;
   entry.restorer = action.restorer;
   entry.mask = action.mask;
+  entry.returnTo = returnTo;
   atomic.store<usize>(changetype<usize>(entry), changetype<usize>(entry));
   return changetype<usize>(entry);
 }
 
-function isEqual(entry: Interned, action: Action): bool {
+function isEqual(entry: Interned, action: Action, returnTo: usize): bool {
   return (
     entry.self == changetype<usize>(entry) &&
     entry.handler == action.handler &&
     entry.restorer == action.restorer &&
     entry.flags == action.flags &&
-    entry.mask == action.mask
+    entry.mask == action.mask &&
+    entry.returnTo == returnTo
   );
 }
 

@@ -234,10 +234,16 @@ export function next(a: StubAssembler): void {
   a.jmp("zp_next_parent");
   a.jmp("zp_raw_returned");
   a.mark("zp_next_parent");
-  backInHook(a);
-  a.unwind({ reg: STACK_POINTER, offset: 8 * SAVED.length + FRAME_SIZE + 16 }, [[rbp.dwarf, -16]]);
+  a.mov(64, rsp, gs(THREAD_HOOK_NEXT_SP));
+  const inHook = (words: number) =>
+    a.unwind({ reg: STACK_POINTER, offset: 8 * words + FRAME_SIZE + 16 }, [[rbp.dwarf, -16]]);
+  inHook(SAVED.length);
+  a.mov(64, gs(THREAD_HOOK_IN), rsp);
   a.op("cld");
-  for (const register of [...SAVED].reverse()) a.pop(register);
+  SAVED.toReversed().forEach((register, i) => {
+    a.pop(register);
+    inHook(SAVED.length - 1 - i);
+  });
   a.unwind({ reg: rbp.dwarf, offset: 16 }, [[rbp.dwarf, -16]]);
   a.jmp(returned);
 }

@@ -12,7 +12,7 @@
  */
 
 import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
-import { gs, mem, r8, r9, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
+import { gs, mem, r8, r9, r11, rax, rcx, rdi, rdx, rsi, rsp, symbol } from "../compiler/x64.ts";
 import {
   ARGUMENTS,
   atReturnAddress,
@@ -203,8 +203,8 @@ function abandon(a: StubAssembler): void {
   SAVED.forEach((register, i) => {
     a.mov(64, register, slot(LEVEL_SAVED + 8 * i));
   });
-  a.mov(64, rsp, slot(FRAME_SP));
-  a.lea(64, rsp, slot(-FRAME_TO_PROGRAM));
+  a.mov(64, r11, slot(FRAME_SP));
+  a.lea(64, rsp, mem(r11, -FRAME_TO_PROGRAM));
   frameAt(a, STACK_POINTER, 0);
   a.jmp("zp_frame_ready");
 }

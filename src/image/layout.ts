@@ -124,7 +124,8 @@ export const SHOWN_SIZE = 296;
 /** Its own address. */
 export const INTERNED_SELF = 0;
 export const INTERNED_HANDLER = 8;
-export const INTERNED_RESTORER = 24;
+/** Where its handler returns to. */
+export const INTERNED_RETURN = 40;
 /** Bytes of a chunk of them. */
 export const INTERNED_SIZE = 8192;
 

@@ -4,10 +4,10 @@
  * Who runs this: any thread, on the stack that the kernel has chosen for the program's handler, with the signals blocked
  * that the program wants. rsp points to an interned action, which the kernel has put there as the restorer; right behind it
  * lies the context (struct ucontext), and everything of the interrupted thread is in there. On the way to the program's
- * handler no register changes, and the restorer becomes the program's: a debugger sees nothing of us. Only where a call was
- * interrupted, the handler returns to us: what it was shown of the call (guest/signal/presentation.ts) becomes true again.
+ * handler no register changes, and the restorer becomes the program's, or zp_handler_return: a debugger sees nothing of us. Only
+ * where a call was interrupted, the handler returns to us: what it was shown of the call (guest/signal/presentation.ts) becomes true again.
  */
-import type { ObjectFile } from "../compiler/object.ts";
+import type { CodeUnit, ObjectFile } from "../compiler/object.ts";
 import { UC_R8, UC_RIP } from "../compiler/ucontext.ts";
 import {
   Assembler,
@@ -30,7 +30,7 @@ import {
 import { RARE_FLAGS } from "./flags.ts";
 import {
   INTERNED_HANDLER,
-  INTERNED_RESTORER,
+  INTERNED_RETURN,
   INTERNED_SIZE,
   SHOWN_SIZE,
   SHOWN_WORDS,
@@ -88,6 +88,26 @@ function ifNearStub(a: Assembler, looked: Label, kept: Mem): void {
   a.mov(64, rcx, kept);
 }
 
+/** rt_sigreturn(2) */
+const SIGRETURN = 15;
+
+/**
+ * Where handlers return to that would return by a restorer that is not rewritten: a call of the program's, made as one from a
+ * jump patch. rsp points to the context; unwinders look at the byte before, too.
+ */
+function handlerReturn(): CodeUnit {
+  const a = new Assembler();
+  a.context(0);
+  a.op("nop");
+  a.mark("zp_handler_return");
+  a.mov(32, rax, SIGRETURN);
+  a.lea(64, rcx, symbol("zp_handler_returned"));
+  a.jmp("zp_jump_entry");
+  a.mark("zp_handler_returned");
+  a.op("nop");
+  return a.finish("zp_handler_restorer", { align: 16 });
+}
+
 /** Pure: the unit with `zp_signal`, and what guest/signal/ keeps of the program's actions. */
 export function signalStub(): ObjectFile {
   const a = new Assembler();
@@ -107,7 +127,7 @@ export function signalStub(): ObjectFile {
   a.jcc("ne", foreign);
   a.push(mem(rax, INTERNED_HANDLER));
   a.context(CONTEXT + 8);
-  a.mov(64, rax, mem(rax, INTERNED_RESTORER));
+  a.mov(64, rax, mem(rax, INTERNED_RETURN));
   a.mov(64, mem(rsp, 8), rax);
   a.bind(go);
   a.mov(32, rax, 0);
@@ -180,7 +200,7 @@ export function signalStub(): ObjectFile {
   const zeroed = (name: string, size: number) =>
     ({ name, bytes: new Uint8Array(0), size, align: 64, writable: true, relocs: [] }) as const;
   return {
-    code: [a.finish("zp_signal", { align: 16 })],
+    code: [a.finish("zp_signal", { align: 16 }), handlerReturn()],
     data: [
       zeroed("zp_interned", INTERNED_SIZE),
       zeroed("zp_last_actions", 8 * SIGNALS),

@@ -26,6 +26,14 @@ describe("the file says", () => {
     expect({ stderr, status }).toEqual({ stderr: "", status: 3 });
   });
 
+  test("that it is complete by jumps alone: handlers return by a call of ours, not by libc's restorer", () => {
+    const script = "trap 'echo caught' USR1; kill -USR1 $$";
+    const { coverage, stdout } = covered(["bash", "-c", script], "--patch", "jump");
+    expect(coverage).toEqual({ follow: false, complete: true, gaps: [], patches: { jump: 1 } });
+    expect(stdout).toBe("caught\n");
+    expect(readFileSync(join(scratch, "coverage.trace"), "utf8").match(/^rt_sigreturn\(.*$/gm)).toHaveLength(1);
+  });
+
   test("what is missing, as the last lines on standard error do", () => {
     const { coverage, stderr } = covered(["sh", "-c", "/bin/busybox true"], "-f");
     expect(coverage).toMatchObject({

@@ -2,11 +2,11 @@ import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "i
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { UC_R8 } from "../../src/compiler/ucontext.ts";
-import { INTERNED_HANDLER, INTERNED_RESTORER, INTERNED_SELF, SHOWN_SIZE, SHOWN_WORDS } from "../../src/image/layout.ts";
+import { INTERNED_HANDLER, INTERNED_RETURN, INTERNED_SELF, SHOWN_SIZE, SHOWN_WORDS } from "../../src/image/layout.ts";
 import { signalStub } from "../../src/image/signal-stub.ts";
 
 const guest = {
-  code: ["zp_guest_text", "zp_stub_pools", "on_signal", "on_signal_return"].map((name) => ({
+  code: ["zp_guest_text", "zp_stub_pools", "zp_jump_entry", "on_signal", "on_signal_return"].map((name) => ({
     name,
     bytes: Uint8Array.of(0xc3),
     relocs: [],
@@ -14,10 +14,9 @@ const guest = {
   data: [],
 };
 const image = link([signalStub(), guest], { base: 0x10000 });
-const stub = image.symbols.get("zp_signal")!;
 
 /** Offset and text of each instruction, and by how much it moves rsp. */
-function instructions(): { at: number; text: string; moved: number }[] {
+function instructions(stub = image.symbols.get("zp_signal")!): { at: number; text: string; moved: number }[] {
   const text = image.regions.text;
   const bytes = text.bytes.subarray(stub.address - text.address, stub.address - text.address + stub.size);
   const decoder = new Decoder(64, bytes, DecoderOptions.None);
@@ -39,6 +38,17 @@ function instructions(): { at: number; text: string; moved: number }[] {
   return list;
 }
 
+test("handlers return by a call that is made as one from a jump patch", () => {
+  const lines = instructions(image.symbols.get("zp_handler_restorer")!).map(({ text }) => text);
+  expect(lines).toEqual([
+    "nop",
+    "mov eax,0Fh",
+    expect.stringMatching(/^lea rcx,\[[0-9A-F]+h\]$/),
+    expect.stringMatching(/^jmp /),
+    "nop",
+  ]);
+});
+
 describe("the handler of the program's signals", () => {
   const list = instructions();
   const lines = list.map(({ text }) => text);
@@ -52,7 +62,7 @@ describe("the handler of the program's signals", () => {
       "cmp [rax],rax",
       expect.stringMatching(/^jne /),
       `push qword ptr [rax+${INTERNED_HANDLER}]`,
-      `mov rax,[rax+${INTERNED_RESTORER.toString(16)}h]`,
+      `mov rax,[rax+${INTERNED_RETURN.toString(16)}h]`,
       "mov [rsp+8],rax",
       "mov eax,0",
       "lea rsp,[rsp+8]",

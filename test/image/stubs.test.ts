@@ -11,7 +11,8 @@ import {
 } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
-import { RETURN_ADDRESS } from "../../src/compiler/object.ts";
+import { type CodeUnit, RETURN_ADDRESS, type UnwindRow } from "../../src/compiler/object.ts";
+import { rsp } from "../../src/compiler/x64.ts";
 import { dispatchStub } from "../../src/image/dispatch-stub.ts";
 import { hookStub } from "../../src/image/hook-stub.ts";
 import { landingStub } from "../../src/image/landing.ts";
@@ -64,7 +65,7 @@ function disassemble(from: string, unit = "zp_stub"): string[] {
 
 /** By how much an instruction moves rsp, once it and what it calls are done; undefined when that cannot be told. */
 function stackChange(instruction: Instruction): number | undefined {
-  if (instruction.flowControl === FlowControl.Call) return 0;
+  if ([FlowControl.Call, FlowControl.IndirectCall].includes(instruction.flowControl)) return 0;
   if (instruction.op0Kind !== OpKind.Register || instruction.op0Register !== Register.RSP)
     return instruction.stackPointerIncrement;
   if (instruction.mnemonic !== Mnemonic.Lea || instruction.memoryBase !== Register.RSP) return undefined;
@@ -163,38 +164,60 @@ describe("the entry stub", () => {
   });
 
   test("the distance to the program's stack pointer changes with the stack pointer, and by as much", () => {
-    const { unwind = [], bytes } = entryStub().code[0]!;
-    const distanceAt = (offset: number): number | undefined => {
-      const row = unwind.findLast(({ at }) => at <= offset)!;
-      const [saved] = row.saved;
-      const isKnown = !saved || (saved[0] === RETURN_ADDRESS && saved[1] === FRAME_IP - FRAME_TO_PROGRAM);
-      return isKnown ? row.cfa.offset : undefined;
-    };
-    const decoder = new Decoder(64, bytes, DecoderOptions.None);
-    const wrong: string[] = [];
-    let moves = 0;
-    while (decoder.canDecode) {
-      const at = decoder.position;
-      const instruction = decoder.decode();
-      const change = stackChange(instruction);
-      const [before, after] = [distanceAt(at), distanceAt(decoder.position)];
-      const goesOn = ![FlowControl.UnconditionalBranch, FlowControl.IndirectBranch, FlowControl.Return].includes(
-        instruction.flowControl,
-      );
-      if (goesOn && before !== undefined && after !== undefined && change !== undefined) {
-        if (change !== 0) moves++;
-        if (after !== before - change) wrong.push(`${at}: ${instruction}: ${before}, then ${after}`);
-      }
-      instruction.free();
-    }
-    decoder.free();
+    const { wrong, moves } = distances(entryStub().code[0]!, ({ saved: [saved] }) =>
+      !saved || (saved[0] === RETURN_ADDRESS && saved[1] === FRAME_IP - FRAME_TO_PROGRAM) ? "program" : undefined,
+    );
     expect(wrong).toEqual([]);
     expect(moves).toBeGreaterThan(50);
   });
 });
 
+/**
+ * Where the distance from rsp to what the rows describe does not change as rsp does; and how often rsp moves. Rows describe
+ * the same frame when `frameOf` says so.
+ */
+function distances(
+  unit: CodeUnit,
+  frameOf: (row: UnwindRow) => string | undefined,
+): { wrong: string[]; moves: number } {
+  const { unwind = [], bytes } = unit;
+  const rowAt = (offset: number) => unwind.findLast(({ at }) => at <= offset)!;
+  const decoder = new Decoder(64, bytes, DecoderOptions.None);
+  const wrong: string[] = [];
+  let moves = 0;
+  while (decoder.canDecode) {
+    const at = decoder.position;
+    const instruction = decoder.decode();
+    const change = stackChange(instruction);
+    const [before, after] = [rowAt(at), rowAt(decoder.position)];
+    const goesOn = ![FlowControl.UnconditionalBranch, FlowControl.IndirectBranch, FlowControl.Return].includes(
+      instruction.flowControl,
+    );
+    const frame = frameOf(before);
+    const isSame = frame !== undefined && frame === frameOf(after);
+    if (goesOn && isSame && change !== undefined) {
+      if (change !== 0) moves++;
+      if (after.cfa.offset !== before.cfa.offset - change) {
+        wrong.push(`${at}: ${instruction}: ${before.cfa.offset}, then ${after.cfa.offset}`);
+      }
+    }
+    instruction.free();
+  }
+  decoder.free();
+  return { wrong, moves };
+}
+
 describe("the stub of C hooks", () => {
   const lines = disassemble("zp_hook", "zp_hook_stub");
+
+  test("says at every instruction where the frame is, as far as it counts from rsp", () => {
+    const units = hookStub().code.filter(({ unwind = [] }) => unwind[0]?.at === 0);
+    const found = units.map((unit) =>
+      distances(unit, ({ cfa, saved }) => (cfa.reg === rsp.dwarf ? JSON.stringify(saved) : undefined)),
+    );
+    expect(found.flatMap(({ wrong }) => wrong)).toEqual([]);
+    expect(found.reduce((sum, { moves }) => sum + moves, 0)).toBeGreaterThan(10);
+  });
 
   test("makes calls in three ways: the usual one, one for on_next, one with all registers of the program", () => {
     // The usual one on two stacks, one elsewhere, that of on_next at cancellation points and elsewhere, and clone.

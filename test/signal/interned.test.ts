@@ -16,15 +16,21 @@ function action(handler: number, restorer = 1, mask = 0n): number {
   guest.view().setBigUint64(at + 24, mask, true);
   return at;
 }
-const intern = (first: number, at: number): number => guest.call["intern"]!(first, at);
+const intern = (first: number, at: number, returnTo = 1): number => guest.call["intern"]!(first, at, returnTo);
 const isInterned = (first: number, at: number): boolean => guest.call["isInterned"]!(first, at) === 1;
 
 test("equal actions are one, actions that differ in a field are two", () => {
   const first = guest.alloc(INTERNED_SIZE);
   const one = intern(first, action(7));
   expect(intern(first, action(7))).toBe(one);
-  const all = [one, intern(first, action(8)), intern(first, action(7, 2)), intern(first, action(7, 1, 1n))];
-  expect(new Set(all).size).toBe(4);
+  const all = [
+    one,
+    intern(first, action(8)),
+    intern(first, action(7, 2)),
+    intern(first, action(7, 1, 1n)),
+    intern(first, action(7), 2),
+  ];
+  expect(new Set(all).size).toBe(5);
   expect(all.map((at) => guest.view().getUint32(at, true))).toEqual(all);
 });
 
