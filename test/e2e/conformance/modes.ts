@@ -89,10 +89,19 @@ export interface ExpectedGap {
   readonly says: RegExp;
   /** Not where Syscall User Dispatch catches what was not rewritten. */
   readonly caught?: true;
+  /** Not in every run. */
+  readonly sometimes?: true;
 }
 
 export const JIT: ExpectedGap = { says: /^code was made at run time; /, caught: true };
 export const LEFT: ExpectedGap = { says: /^a system call instruction was left as it is: /, caught: true };
+
+/** Two processes that do not know that they are two record in one place. */
+export const DAMAGED: ExpectedGap = {
+  says: /^a process wrote over the events that it had recorded/,
+  caught: true,
+  sometimes: true,
+};
 
 const GAP = "zpoline: trace is incomplete: ";
 
@@ -103,16 +112,15 @@ function withoutGaps(outcome: Outcome): { outcome: Outcome; gaps: readonly strin
   return { outcome: { ...outcome, stderr: lines.filter((line) => !line.startsWith(GAP)).join("\n") }, gaps };
 }
 
-/** Where there are but jumps, a site without room for one is nothing special in musl. */
-const isOrdinary = (gap: string, mode: Mode, one: Case): boolean =>
-  mode.patch === "jump" && LEFT.says.test(gap) && one.compiler === "musl-gcc";
+/** Where there are but jumps, a site without room for one is nothing special; but there is none in glibc. */
+const isOrdinary = (gap: string, mode: Mode): boolean =>
+  mode.patch === "jump" && LEFT.says.test(gap) && !/\/(libc\.so\.6|ld-linux-x86-64\.so\.2)\b/.test(gap);
 
-function expectedGaps(one: Case, mode: Mode): readonly RegExp[] {
+function expectedGaps(one: Case, mode: Mode): readonly ExpectedGap[] {
   if (mode.watcher !== "trace -f") return [];
-  const gaps = one.gaps?.filter(
-    (gap) => !(gap.caught && usesTrap(mode.patch)) && !(gap === LEFT && mode.patch === "jump"),
-  );
-  return gaps?.map((gap) => gap.says) ?? [];
+  const isExpected = (gap: ExpectedGap): boolean =>
+    !(gap.caught && usesTrap(mode.patch)) && !(gap === LEFT && mode.patch === "jump");
+  return one.gaps?.filter(isExpected) ?? [];
 }
 
 /** Why the case is left out in the mode, if it is. */
@@ -124,9 +132,10 @@ function exception(one: Case, mode: Mode): string | undefined {
 }
 
 /** All that is said was expected, and all that was expected is said. */
-function expectGaps(gaps: readonly string[], expected: readonly RegExp[]): void {
-  const found = gaps.map((gap) => expected.find((says) => says.test(gap)) ?? gap);
-  expect(new Set(found)).toEqual(new Set(expected));
+function expectGaps(gaps: readonly string[], expected: readonly ExpectedGap[]): void {
+  const found = gaps.map((gap) => expected.find(({ says }) => says.test(gap)) ?? gap);
+  const sometimes = expected.filter((gap) => gap.sometimes && !found.includes(gap));
+  expect(new Set([...found, ...sometimes])).toEqual(new Set(expected));
 }
 
 /** Each case in each mode does what it does natively. */
@@ -148,7 +157,7 @@ export function sameAsNatively(cases: readonly Case[], options: Options = {}): v
         const hooked = withoutGaps(mode.run(commandOf(one), options));
         expect(hooked.outcome).toEqual(natively(one, mode));
         expectGaps(
-          hooked.gaps.filter((gap) => !isOrdinary(gap, mode, one)),
+          hooked.gaps.filter((gap) => !isOrdinary(gap, mode)),
           expectedGaps(one, mode),
         );
       });
