@@ -1,8 +1,8 @@
 /** Programs that get out of a hook's way, meaning to or not: they are seen, or it is said that they are not, and they work. */
-import { DAMAGED, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { fixture, run } from "../run.ts";
 import { asManyCallsAsStraceSees } from "./calls.ts";
-import { type Exception, JIT, MODES, sameAsNatively } from "./modes.ts";
+import { DAMAGED, type Exception, JIT, MODES, sameAsNatively } from "./modes.ts";
 
 const FAR: readonly Exception[] = (["trap", "auto"] as const).map((patch) => ({
   patch,
