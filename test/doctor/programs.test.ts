@@ -2,47 +2,31 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CodeUnit } from "../../src/compiler/object.ts";
 import { cacheFacts } from "../../src/doctor/facts.ts";
 import { BURSTS, launcher, meter, probe, QUESTIONS, STARTS, WRITTEN } from "../../src/doctor/probe.ts";
 import { findLoader, librariesOf, makePrograms, type Programs, run } from "../../src/doctor/programs.ts";
+import { disassemble } from "../helpers/disassemble.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "zpoline-test-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-function disassemble({ bytes }: CodeUnit): string[] {
-  const decoder = new Decoder(64, bytes, DecoderOptions.None);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines: string[] = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    expect(instruction.mnemonic).not.toBe(Mnemonic.INVALID);
-    lines.push(formatter.format(instruction));
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
-  return lines;
-}
-
 describe("the machine code", () => {
   test("of the meter: the number, the call and the loop are all that is measured", () => {
-    const lines = disassemble(meter());
+    const lines = disassemble(meter().bytes);
     const call = lines.indexOf("mov eax,6Eh");
     expect(lines.slice(call, call + 3)).toEqual(["mov eax,6Eh", "syscall", "dec ebx"]);
     expect(lines[call + 3]).toMatch(/^jne /);
   });
 
   test("of the probe: one call is outside of the range in which calls are allowed, behind all others", () => {
-    const lines = disassemble(probe());
+    const lines = disassemble(probe().bytes);
     expect(lines.slice(-5)).toEqual(["syscall", "ud2", "syscall", "ret", "nop"]);
     expect(lines.filter((line) => line === "int 80h")).toHaveLength(1);
   });
 
   test("of the launcher: the child executes, and ends with 127 where that fails", () => {
-    const lines = disassemble(launcher());
+    const lines = disassemble(launcher().bytes);
     expect(lines.slice(-5)).toEqual(["mov eax,3Bh", "syscall", "mov edi,7Fh", "mov eax,0E7h", "syscall"]);
   });
 });

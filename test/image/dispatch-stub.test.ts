@@ -1,26 +1,13 @@
-import { Decoder, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { dispatchStub } from "../../src/image/dispatch-stub.ts";
+import { disassembleUnit } from "../helpers/disassemble.ts";
 
 const others = { code: [{ name: "on_dispatch", bytes: Uint8Array.of(0xc3), relocs: [] }], data: [] };
 const image = link([dispatchStub(), others], { base: 0x10000 });
 
 test("a landing gets every register by its number, and the flags, before any of them is spent", () => {
-  const { address, size } = image.symbols.get("zp_dispatch_stub")!;
-  const { text } = image.regions;
-  const decoder = new Decoder(64, text.bytes.subarray(address - text.address, address + size - text.address), 0);
-  decoder.ip = BigInt(address);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines: string[] = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    expect(instruction.mnemonic).not.toBe(Mnemonic.INVALID);
-    lines.push(formatter.format(instruction));
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
+  const lines = disassembleUnit(image, "zp_dispatch_stub");
   const begin = lines.findLastIndex((line) => line.startsWith("lea rsp,[rsp-"));
   const stores = lines.slice(begin + 1, lines.indexOf("pushfq"));
   const numbers = stores.map((line) => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { doorStub } from "../../src/image/door-stub.ts";
-import { disassembled } from "./disassembled.ts";
+import { disassembleUnit } from "../helpers/disassemble.ts";
 
 const onStart = { code: [{ name: "on_start", bytes: Uint8Array.of(0xc3), relocs: [] }], data: [] };
 const image = link([doorStub(), onStart], { base: 0x10000, provided: { __rela_start: 0x10100, __rela_end: 0x10130 } });
@@ -11,7 +11,7 @@ const address = (name: string): number => image.symbols.get(name)!.address;
 const at = (name: string, offset = 0): string => `[${(address(name) + offset).toString(16).toUpperCase()}h]`;
 
 describe("the stub of the loader door", () => {
-  const lines = disassembled(image, "_start");
+  const lines = disassembleUnit(image, "_start");
 
   test("adds the place of the image to its pointers, before anything else", () => {
     const [first, second, third] = lines;

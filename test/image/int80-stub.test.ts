@@ -1,8 +1,8 @@
-import { Decoder, DecoderOptions, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { int80Stub } from "../../src/image/int80-stub.ts";
 import { FRAME_IP, FRAME_TO_PROGRAM, INT80_SAVED } from "../../src/image/layout.ts";
+import { disassembleUnit } from "../helpers/disassemble.ts";
 
 const others = {
   code: ["on_int80", "on_int80_exit"].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
@@ -10,27 +10,8 @@ const others = {
 };
 const image = link([int80Stub(), others], { base: 0x10000 });
 
-function disassemble(): string[] {
-  const { address, size } = image.symbols.get("zp_int80")!;
-  const { text } = image.regions;
-  const bytes = text.bytes.subarray(address - text.address, address + size - text.address);
-  const decoder = new Decoder(64, bytes, DecoderOptions.None);
-  decoder.ip = BigInt(address);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines: string[] = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    expect(instruction.mnemonic).not.toBe(Mnemonic.INVALID);
-    lines.push(formatter.format(instruction));
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
-  return lines;
-}
-
 describe("the way of int $0x80", () => {
-  const lines = disassemble();
+  const lines = disassembleUnit(image, "zp_int80");
   const calls = lines.flatMap((line, i) => (line === "int 80h" ? [i] : []));
 
   test("all registers and flags are the program's at the call", () => {

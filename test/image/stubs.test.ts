@@ -1,14 +1,4 @@
-import {
-  Decoder,
-  DecoderOptions,
-  FlowControl,
-  Formatter,
-  FormatterSyntax,
-  type Instruction,
-  Mnemonic,
-  OpKind,
-  Register,
-} from "iced-x86";
+import { Decoder, DecoderOptions, FlowControl, type Instruction, Mnemonic, OpKind, Register } from "iced-x86";
 import { describe, expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { type CodeUnit, RETURN_ADDRESS, type UnwindRow } from "../../src/compiler/object.ts";
@@ -18,6 +8,7 @@ import { hookStub } from "../../src/image/hook-stub.ts";
 import { landingStub } from "../../src/image/landing.ts";
 import { FRAME_IP, FRAME_TO_PROGRAM } from "../../src/image/layout.ts";
 import { entryStub } from "../../src/image/stubs.ts";
+import { disassembleUnit } from "../helpers/disassemble.ts";
 
 const hooks = {
   code: [
@@ -43,25 +34,7 @@ const address = (name: string): number => image.symbols.get(name)!.address;
 
 const hex = (line: string | undefined): number => Number.parseInt(line!.match(/([0-9A-F]+)h/)![1]!, 16);
 
-function disassemble(from: string, unit = "zp_stub"): string[] {
-  const start = address(from);
-  const stub = image.symbols.get(unit)!;
-  const text = image.regions.text;
-  const bytes = text.bytes.subarray(start - text.address, stub.address + stub.size - text.address);
-  const decoder = new Decoder(64, bytes, DecoderOptions.None);
-  decoder.ip = BigInt(start);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines: string[] = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    expect(instruction.mnemonic).not.toBe(Mnemonic.INVALID);
-    lines.push(formatter.format(instruction));
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
-  return lines;
-}
+const disassemble = (from: string, unit = "zp_stub"): string[] => disassembleUnit(image, unit, from);
 
 /** By how much an instruction moves rsp, once it and what it calls are done; undefined when that cannot be told. */
 function stackChange(instruction: Instruction): number | undefined {

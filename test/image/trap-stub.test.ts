@@ -1,7 +1,7 @@
-import { Decoder, Formatter, FormatterSyntax, Mnemonic } from "iced-x86";
 import { expect, test } from "vitest";
 import { link } from "../../src/compiler/link.ts";
 import { trapStub } from "../../src/image/trap-stub.ts";
+import { disassembleUnit } from "../helpers/disassemble.ts";
 
 const others = {
   code: ["on_sigsys", "zp_jump_entry", "zp_signal"].map((name) => ({ name, bytes: Uint8Array.of(0xc3), relocs: [] })),
@@ -10,26 +10,8 @@ const others = {
 const stub = trapStub();
 const image = link([stub, others], { base: 0x10000 });
 
-function disassemble(unit: string): { text: string; mnemonic: Mnemonic }[] {
-  const { address, size } = image.symbols.get(unit)!;
-  const { text } = image.regions;
-  const decoder = new Decoder(64, text.bytes.subarray(address - text.address, address + size - text.address), 0);
-  decoder.ip = BigInt(address);
-  const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines = [];
-  while (decoder.canDecode) {
-    const instruction = decoder.decode();
-    lines.push({ text: formatter.format(instruction), mnemonic: instruction.mnemonic });
-    instruction.free();
-  }
-  formatter.free();
-  decoder.free();
-  expect(lines.filter(({ mnemonic }) => mnemonic === Mnemonic.INVALID)).toEqual([]);
-  return lines;
-}
-
 test("the way of a known site writes one word, the instruction pointer of the context, and calls nothing", () => {
-  const lines = disassemble("zp_trap_stub").map(({ text }) => text);
+  const lines = disassembleUnit(image, "zp_trap_stub");
   const end = lines.findIndex((line) => line.startsWith("jmp"));
   const fast = lines.slice(0, end);
   expect(fast.filter((line) => line.startsWith("cmp"))).toEqual([
@@ -46,6 +28,6 @@ test("the way of a known site writes one word, the instruction pointer of the co
 });
 
 test("the restorer is what unwinders know, and has no rows of its own", () => {
-  expect(disassemble("zp_trap_restorer").map(({ text }) => text)).toEqual(["mov rax,0Fh", "syscall"]);
+  expect(disassembleUnit(image, "zp_trap_restorer")).toEqual(["mov rax,0Fh", "syscall"]);
   expect(stub.code.map(({ unwind = [], contexts = [] }) => unwind.length + contexts.length > 0)).toEqual([true, false]);
 });
