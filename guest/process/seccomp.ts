@@ -17,7 +17,9 @@ declare function zp_guest_text(): usize;
 declare function imageEnd(): usize;
 
 const PR_SET_SECCOMP: u32 = 22;
+const SECCOMP_MODE_STRICT: u64 = 1;
 const SECCOMP_MODE_FILTER: u64 = 2;
+const SECCOMP_SET_MODE_STRICT: u32 = 0;
 const SECCOMP_SET_MODE_FILTER: u32 = 1;
 const MOST_INSTRUCTIONS: usize = 4096; // BPF_MAXINSNS
 
@@ -51,6 +53,15 @@ function setsFilter(f: Frame): bool {
   return nr == SYS_SECCOMP && <u32>f.a0 == SECCOMP_SET_MODE_FILTER;
 }
 
+/** A thread may make no more calls than read, write, exit and rt_sigreturn: none of ours but those. */
+export let isConfined: bool = false;
+
+function setsStrict(f: Frame): bool {
+  const nr = <u64>(<u32>f.nr);
+  if (nr == SYS_PRCTL) return <u32>f.a0 == PR_SET_SECCOMP && f.a1 == SECCOMP_MODE_STRICT;
+  return nr == SYS_SECCOMP && <u32>f.a0 == SECCOMP_SET_MODE_STRICT;
+}
+
 /** Replaces the filter; what cannot be read or is too long is left to the kernel. */
 export function beforeFilter(f: Frame): void {
   f.cookie = 0;
@@ -58,6 +69,7 @@ export function beforeFilter(f: Frame): void {
     rewriteNow(f.ip);
     stopLearning();
   }
+  if (setsStrict(f)) isConfined = true;
   if (!setsFilter(f) || !readable(<usize>f.a2, 16)) return;
   const length = <usize>load<u16>(<usize>f.a2);
   const filter = load<usize>(<usize>f.a2, 8);

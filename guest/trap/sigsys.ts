@@ -7,6 +7,7 @@ import { auditTrap } from "../audit/sites";
 import { actionOf } from "../hook/actions";
 import { isHookCode } from "../foreign/load";
 import { programSigsys } from "../signal/sigsys";
+import { isConfined } from "../process/seccomp";
 import { readable } from "../record/memory";
 import { CANCELLATION_SIZE, isCancellationCode } from "../rewrite/cancellation";
 import { countTrap, isDeferred } from "../rewrite/deferred";
@@ -51,7 +52,7 @@ const NOT_FAST: usize = 1 << 63;
 /** Whether the `syscall` before this address is that of a cancellation point, whose calls have an entry of their own. */
 function endsCancellationPoint(after: usize): bool {
   const start = after - CANCELLATION_SIZE;
-  return readable(start, CANCELLATION_SIZE + 1) && isCancellationCode(start);
+  return !isConfined && readable(start, CANCELLATION_SIZE + 1) && isCancellationCode(start);
 }
 
 function programsWay(context: usize, number: u32): usize {

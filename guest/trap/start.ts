@@ -2,10 +2,12 @@
 import { GAP_NO_TRAP, RING_H_ROOT } from "../../src/image/layout";
 import { Frame } from "../hook/frame";
 import { AT_MINSIGSTKSZ, auxiliary, inSession } from "../process/environment";
+import { currentThread, isLent } from "../process/thread";
 import { recordGap } from "../record/record";
 import { ring } from "../record/ring";
 import { usesTrap, withoutTrap } from "../rewrite/kinds";
 import { cstr } from "../std/cstr";
+import { rewriteNow } from "../rewrite/deferred";
 import { refuse } from "../std/log";
 import { AlternateStack, SS_DISABLE } from "../std/signals";
 import { CLONE_CLEAR_SIGHAND } from "../std/sys";
@@ -43,8 +45,16 @@ export function afterAlternateStack(f: Frame): void {
   const stack = changetype<AlternateStack>(<usize>f.a0);
   if (!usesTrap || !f.a0 || f.result || stack.flags & SS_DISABLE) return;
   const frame = auxiliary(AT_MINSIGSTKSZ);
-  if (stack.size < <usize>(frame ? frame : MOST_FRAME) + HANDLER_STACK) leaveAlternateStacks();
+  const needed = <usize>(frame ? frame : MOST_FRAME) + HANDLER_STACK;
+  if (stack.size < needed) leaveAlternateStacks();
+  if (stack.size < needed * FRAMES_AT_ONCE && !isLent(currentThread())) rewriteNow(f.ip);
 }
+
+/**
+ * A handler on an alternate stack with room for so many frames can trap and have all the stack that it wants, as a rule. On
+ * one with less (8 KiB are usual) nothing should trap that can be rewritten.
+ */
+const FRAMES_AT_ONCE: usize = 4;
 
 /** The first thing in a new thread or process that was made with these clone flags. */
 export function armChild(flags: u64): void {

@@ -10,6 +10,14 @@ sameAsNatively([
   { name: "a seccomp filter: trap", source: "seccomp.c", args: () => ["trap"] },
   { name: "Syscall User Dispatch", source: "dispatch.c" },
   { name: "Syscall User Dispatch: what prctl takes, what the signal tells, where it holds", source: "user-dispatch.c" },
+  {
+    name: "seccomp's strict mode",
+    source: "seccomp-strict.c",
+    except: (["trace -f", "C hook"] as const).map((watcher) => ({
+      watcher,
+      because: "its own calls are forbidden, too",
+    })),
+  },
   { name: "the time stamp counter forbidden", source: "timestamps.c" },
   { name: "setuid, then calls; chroot", source: "privileges.c" },
 ]);
