@@ -58,15 +58,9 @@ export function on_load(argc: u32, argv: usize, variables: usize): void {
   const begin = rdtsc();
   if (isHooked()) return;
   takeEnvironment(environment(variables));
-  const block = allocateBlock();
-  if (!block) {
-    fatal(cstr("NO_MEMORY"), cstr("cannot allocate memory"), <u64>ENOMEM, cstr("raise the limit of address space (ulimit -v)"));
-    return;
-  }
-  adoptBlock(changetype<ThreadBlock>(block));
-  ownImage();
+  const thread = ownThread();
   if (libraryPath) attachRing(valueOf(SESSION));
-  startHooking(changetype<ThreadBlock>(block), environment(variables), begin);
+  startHooking(thread, environment(variables), begin);
 }
 
 /**
@@ -77,18 +71,21 @@ export function on_start(stack: usize, entry: usize): usize {
   const begin = rdtsc();
   openDoor(stack);
   if (isHooked()) passOn();
-  const block = allocateBlock();
-  if (!block) {
-    fatal(cstr("NO_MEMORY"), cstr("cannot allocate memory"), <u64>ENOMEM, cstr("raise the limit of address space (ulimit -v)"));
-    return 0;
-  }
-  adoptBlock(changetype<ThreadBlock>(block));
-  ownImage();
+  const thread = ownThread();
   if (valueOf(SESSION)) attachRing(valueOf(SESSION));
   const top = loadProgram();
-  startHooking(changetype<ThreadBlock>(block), programEnvironment(), begin);
+  startHooking(thread, programEnvironment(), begin);
   store<usize>(entry, programEntry());
   return top;
+}
+
+/** Both doors: the block of the one thread, now its own. Without memory the process ends here. */
+function ownThread(): ThreadBlock {
+  const block = allocateBlock();
+  if (!block) fatal(cstr("NO_MEMORY"), cstr("cannot allocate memory"), <u64>ENOMEM, cstr("raise the limit of address space (ulimit -v)"));
+  adoptBlock(changetype<ThreadBlock>(block));
+  ownImage();
+  return changetype<ThreadBlock>(block);
 }
 
 /** Both doors: the program is mapped, the settings are known; nothing of it has run. `variables`: its environment. */

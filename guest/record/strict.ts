@@ -10,10 +10,10 @@ import { copyString } from "../std/bytes";
 import { cstr } from "../std/cstr";
 import { refuse } from "../std/log";
 import { syscall6 } from "../std/raw";
+import { SIG_BLOCK } from "../std/signals";
 import { failed, mapPages, SYS_EXIT_GROUP, SYS_NANOSLEEP, SYS_RT_SIGPROCMASK } from "../std/sys";
 import { ring } from "./ring";
 
-const SIG_BLOCK: u64 = 0;
 const EXIT_FAILURE: u64 = 125;
 /** The detail is a path, as a rule. */
 const MOST_DETAIL: u32 = 4096;

@@ -13,6 +13,7 @@
 import { AUDIT, LIBZPHOOK, valueOf } from "../process/environment";
 import { currentThread, isLent } from "../process/thread";
 import { syscall6 } from "../std/raw";
+import { SIG_SETMASK, SIGSET_SIZE } from "../std/signals";
 import { SYS_RT_SIGPROCMASK } from "../std/sys";
 import { usesTrap } from "./kinds";
 import { rewriteAll, rewriteLate } from "./rewrite";
@@ -37,8 +38,6 @@ let written: bool = false;
 let returning: usize = 0;
 let interrupted: bool = false;
 
-const SIG_SETMASK: u64 = 2;
-const SIGSET_SIZE: u64 = 8;
 /** All signals, and the mask of before. */
 const masks: usize = memory.data<u64>([0xffffffffffffffff, 0]);
 

@@ -1,14 +1,12 @@
 /** Files: their status and their names. Results are those of the system calls: ≥ 0, or -errno. */
 import { syscall6 } from "./raw";
+import { SIG_BLOCK, SIG_SETMASK, SIGSET_SIZE } from "./signals";
 import { AT_FDCWD, failed, SYS_FSTAT, SYS_NEWFSTATAT, SYS_OPENAT, SYS_RT_SIGPROCMASK, SYS_WRITE } from "./sys";
 
 const SYS_MKDIRAT: u64 = 258;
 const SYS_UNLINKAT: u64 = 263;
 const SYS_RENAMEAT: u64 = 264;
 const SYS_RT_SIGTIMEDWAIT: u64 = 128;
-const SIG_BLOCK: u64 = 0;
-const SIG_SETMASK: u64 = 2;
-const SIGSET_SIZE: u64 = 8;
 const SIGPIPE_BIT: u64 = 1 << 12;
 const SIGXFSZ_BIT: u64 = 1 << 24;
 const EFBIG: i64 = 27;
