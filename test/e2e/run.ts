@@ -84,9 +84,27 @@ export function zpoline(command: readonly string[], options: Options = {}, flags
   return traced([process.execPath, program, "trace", ...patch, ...flags], command, options);
 }
 
-/** Under `strace -f`. */
+/** Under `strace -f`, without the calls that the kernel broke off for a signal and made again by itself. */
 export function strace(command: readonly string[], options: Options = {}, flags: readonly string[] = ["-f"]): Traced {
-  return traced(["strace", ...flags], command, options);
+  const { lines, ...outcome } = traced(["strace", ...flags], command, options);
+  return { ...outcome, lines: withoutRestarted(lines) };
+}
+
+/**
+ * strace stops at every return to the kernel's signal code: a fork that SIGCHLD breaks off is in its trace twice
+ * (ERESTARTNOINTR, kernel/fork.c), but is one call for the program, and for us, where the instruction is executed again.
+ */
+export function withoutRestarted(lines: readonly string[]): string[] {
+  const dropped = new Set<number>();
+  const begun = new Map<string, number>();
+  lines.forEach((line, i) => {
+    const pid = /^\d+/.exec(line)?.[0] ?? "";
+    if (line.endsWith("<unfinished ...>")) begun.set(pid, i);
+    if (!line.endsWith("= ? ERESTARTNOINTR (To be restarted)")) return;
+    dropped.add(i);
+    if (/^\d+ +<\.\.\. \w+ resumed>/.test(line)) dropped.add(begun.get(pid) ?? i);
+  });
+  return lines.filter((_, i) => !dropped.has(i));
 }
 
 function traced(tracer: readonly string[], command: readonly string[], options: Options): Traced {
