@@ -94,7 +94,7 @@ export function strace(command: readonly string[], options: Options = {}, flags:
  * strace stops at every return to the kernel's signal code: a fork that SIGCHLD breaks off is in its trace twice
  * (ERESTARTNOINTR, kernel/fork.c), but is one call for the program, and for us, where the instruction is executed again.
  */
-export function withoutRestarted(lines: readonly string[]): string[] {
+function withoutRestarted(lines: readonly string[]): string[] {
   const dropped = new Set<number>();
   const begun = new Map<string, number>();
   lines.forEach((line, i) => {
